@@ -1,0 +1,161 @@
+"""The compiled configuration: what a worker serves by. Immutable, built whole or not at all.
+
+Everything here is a plain value. What must outlive a snapshot (connections, health, statistics) is owned elsewhere
+and found by the values below: a pool by its `Endpoint`, statistics by route, backend and version names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..filters.api import Exchange, Filter, Outcome, Request, Response
+
+RequestHook = Callable[[Exchange], Any]
+ResponseHook = Callable[[Exchange, Response], Any]
+CompleteHook = Callable[[Exchange, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a connection to an `https` endpoint is verified. Paths are absolute."""
+
+    ca: str | None = None  # PEM bundle; None: the system's
+    server_name: str | None = None  # SNI and the name the certificate must carry; None: the endpoint's host
+    certificate: str | None = None  # client certificate, PEM
+    key: str | None = None  # its private key; None: in the certificate's file
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a backend, hashable: it is the key under which connections stay warm across reloads."""
+
+    host: str  # a name or an IP literal without brackets; "" for a unix socket
+    port: int
+    unix: str | None = None  # the socket's path
+    tls: Tls | None = None
+
+    @property
+    def label(self) -> str:
+        """How logs, metrics and status name it."""
+        if self.unix is not None:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def authority(self) -> bytes:
+        """The Host that `host: endpoint` sends; the default port of the scheme is left out."""
+        if self.unix is not None:
+            return b"localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.tls else 80
+        return host.encode() if self.port == default else f"{host}:{self.port}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class PathRewrite:
+    """A prefix on segment borders and what replaces it."""
+
+    prefix: bytes
+    to: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A named set of interchangeable endpoints: one model version. Times in seconds, 0 meaning none."""
+
+    name: str
+    version: str
+    endpoints: tuple[Endpoint, ...]
+    balance: Literal["least_request", "round_robin"] = "least_request"
+    connect_timeout: float = 1.0
+    first_byte_timeout: float = 120.0
+    idle_timeout: float = 300.0
+    total_timeout: float = 0.0
+    keep_alive: float = 1.5
+    max_in_flight: int = 1024  # this worker's share, as all limits here
+    max_connections: int = 0  # per endpoint; 0: as many as max_in_flight allows
+    max_pending: int = 128  # requests that may wait for a connection when max_connections is reached
+    host: bytes | Literal["keep", "endpoint"] = "keep"
+    path_rewrite: PathRewrite | None = None
+    json_rewrite: Mapping[str, Any] | None = None  # top-level fields of a JSON body and their new values
+    json_rewrite_limit: int = 8 * 1024 * 1024  # the largest body that is held to be rewritten
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A route's filters, reduced at compile time to the hooks that they really define, with their positions.
+
+    `request` runs in order; `response` and `complete` are in reverse order. A hook whose position was never reached
+    by a request is not called back.
+    """
+
+    filters: tuple[Filter, ...] = ()
+    names: tuple[str, ...] = ()
+    request: tuple[tuple[int, RequestHook], ...] = ()
+    response: tuple[tuple[int, ResponseHook], ...] = ()
+    complete: tuple[tuple[int, CompleteHook], ...] = ()
+
+    @classmethod
+    def of(cls, filters: Sequence[tuple[str, Filter]]) -> Chain:
+        """Build from (type name, filter) pairs in order."""
+
+        def defined(hook: str) -> list[tuple[int, Any]]:
+            return [
+                (position, getattr(each, hook))
+                for position, (_, each) in enumerate(filters)
+                if getattr(type(each), hook) is not getattr(Filter, hook)
+            ]
+
+        return cls(
+            filters=tuple(each for _, each in filters),
+            names=tuple(name for name, _ in filters),
+            request=tuple(defined("on_request")),
+            response=tuple(reversed(defined("on_response"))),
+            complete=tuple(reversed(defined("on_complete"))),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """A match's consequence: the chain and the backend that answers when no filter chose another."""
+
+    name: str
+    backend: Backend
+    chain: Chain
+    timeout: float = 0.0  # the whole exchange, seconds; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A bound address that faces callers."""
+
+    name: str
+    bind: str  # host:port, [::1]:port, unix:/path or fd:N
+    trust_unix: bool = False
+    trust: tuple[Any, ...] = ()  # ipaddress networks whose forwarding headers are believed
+    half_close: Literal["gone", "answer"] = "gone"
+    max_connections: int = 10_000
+    head_timeout: float = 10.0  # seconds for a whole head
+    body_timeout: float = 60.0  # seconds between two bytes of a body
+    idle_timeout: float = 75.0  # seconds between two requests of a connection
+    max_head: int = 64 * 1024
+    max_fields: int = 100
+    max_target: int = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """One configuration, compiled."""
+
+    hash: str  # of the document, hexadecimal
+    version: int  # counts accepted configurations since start
+    listeners: Mapping[str, Listener]
+    backends: Mapping[str, Backend]
+    routes: tuple[Route, ...]
+    match: Callable[[Request], Route | None]  # config/routes.py: the first route that matches
+    drain_delay: float = 0.0  # seconds
+    drain_grace: float = 25.0
+    workers: int = 1
+    extra: Mapping[str, Any] = field(default_factory=dict)
