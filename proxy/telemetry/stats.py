@@ -1,0 +1,132 @@
+"""What a worker counts, as the plain structs in which it tells control.
+
+Everything is cumulative since the worker started: a report that is lost or skipped loses nothing. The mutable state is
+in `CallStats` (one per route, backend and version that was ever used) and in `Stats.counters`; names come from the
+configuration alone, so both are bounded by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import log
+
+import msgspec
+
+from .sketch import OFFSET, SCALE, SHIFT_S, empty
+
+
+class CallStats(msgspec.Struct, array_like=True):
+    """The calls of one (route, backend, version). The data plane increments and decrements `in_flight` itself.
+
+    Refused before a route was found: route and backend are "". Times are seconds, sizes bytes of bodies.
+    """
+
+    route: str
+    backend: str
+    version: str
+    in_flight: int = 0
+    statuses: dict[int, int] = {}  # what the client was told; 0: it left before an answer
+    reasons: dict[str, int] = {}
+    first_byte: list[int] = msgspec.field(default_factory=empty)  # sketch.py
+    first_byte_s: float = 0.0
+    total: list[int] = msgspec.field(default_factory=empty)
+    total_s: float = 0.0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    changed: bool = True  # since the last report
+
+    def record(
+        self,
+        status: int,
+        reason: str | None,
+        first_byte_s: float | None,
+        total_s: float,
+        request_bytes: int,
+        response_bytes: int,
+    ) -> None:
+        """Count one exchange that is over. On the hot path: `sketch.insert` is written out twice to save two calls."""
+        try:
+            self.statuses[status] += 1
+        except KeyError:
+            self.statuses[status] = 1
+        if reason is not None:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if first_byte_s is not None:
+            self.first_byte_s += first_byte_s
+            try:
+                self.first_byte[int(log(first_byte_s + SHIFT_S) * SCALE + OFFSET)] += 1
+            except IndexError:
+                self.first_byte[-1] += 1
+        self.total_s += total_s
+        try:
+            self.total[int(log(total_s + SHIFT_S) * SCALE + OFFSET)] += 1
+        except IndexError:
+            self.total[-1] += 1
+        self.request_bytes += request_bytes
+        self.response_bytes += response_bytes
+        self.changed = True
+
+
+class PoolGauge(msgspec.Struct, array_like=True):
+    """One endpoint of one backend, as one worker sees it now."""
+
+    backend: str
+    endpoint: str  # Endpoint.label
+    active: int = 0  # connections that serve an exchange
+    idle: int = 0  # connections kept warm
+    connecting: int = 0
+    pending: int = 0  # requests that wait for a connection
+    up: bool = True
+
+
+class ListenerGauge(msgspec.Struct, array_like=True):
+    """One listener, as one worker sees it: `open` is now, the others count since the worker started."""
+
+    listener: str
+    open: int = 0
+    accepted: int = 0
+    refused: int = 0  # over max_connections
+
+
+class Gauges(msgspec.Struct, array_like=True):
+    """What `DataPlane.gauges()` answers."""
+
+    pools: list[PoolGauge] = []
+    listeners: list[ListenerGauge] = []
+
+
+class Stats:
+    """Everything one worker counts. `call` is for a cached lookup, `CallStats.record` for the hot path."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str, str], CallStats] = {}
+        self._in_flight_sent: dict[tuple[str, str, str], int] = {}
+        self.counters: dict[str, int] = {}
+
+    def call(self, route: str, backend: str, version: str) -> CallStats:
+        """The statistics of these three names, the same object every time."""
+        key = (route, backend, version)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = CallStats(route, backend, version)
+        return call
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a named counter. The name must come from the code or the configuration, never from a request."""
+        self.counters[name] = self.counters.get(name, 0) + by
+
+    def calls(self) -> Iterator[CallStats]:
+        """Every call's statistics, in the order of their first use."""
+        return iter(self._calls.values())
+
+    def take_changed(self, limit: int) -> list[CallStats]:
+        """At most `limit` statistics that changed since they were last taken; they count as reported from now on."""
+        taken: list[CallStats] = []
+        for key, call in self._calls.items():
+            if call.changed or call.in_flight != self._in_flight_sent.get(key, 0):
+                call.changed = False
+                self._in_flight_sent[key] = call.in_flight
+                taken.append(call)
+                if len(taken) >= limit:
+                    break
+        return taken

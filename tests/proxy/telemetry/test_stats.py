@@ -1,0 +1,91 @@
+"""What a worker counts: one exchange in, the right numbers out, and the quantiles within their promised error."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from understudy.proxy.telemetry import sketch
+from understudy.proxy.telemetry.stats import CallStats, Stats
+
+durations_s = st.floats(min_value=1e-4, max_value=3500.0)
+
+
+def test_record_counts_status_reason_sizes_and_both_latencies() -> None:
+    call = Stats().call("iris", "stable", "7")
+    call.record(200, None, 0.010, 0.020, 100, 1000)
+    call.record(503, "overloaded", None, 0.001, 50, 10)
+    assert call.statuses == {200: 1, 503: 1}
+    assert call.reasons == {"overloaded": 1}
+    assert (call.request_bytes, call.response_bytes) == (150, 1010)
+    assert (sum(call.first_byte), sum(call.total)) == (1, 2)
+    assert call.total_s == pytest.approx(0.021)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 3600.0, 1e9])
+def test_no_duration_is_lost_at_the_borders(seconds: float) -> None:
+    call = Stats().call("r", "b", "1")
+    call.record(200, None, seconds, seconds, 0, 0)
+    counted = sketch.empty()
+    sketch.insert(counted, seconds)
+    assert sum(counted) == 1
+    assert call.total == call.first_byte == counted
+
+
+@given(st.lists(durations_s, min_size=1, max_size=200), st.floats(min_value=0.0, max_value=1.0))
+def test_a_quantile_is_within_two_percent_of_the_exact_one(values_s: list[float], q: float) -> None:
+    counted = sketch.empty()
+    for value_s in values_s:
+        sketch.insert(counted, value_s)
+    exact = sorted(values_s)[int(q * (len(values_s) - 1))]
+    assert sketch.quantile(counted, q) == pytest.approx(exact, rel=0.02)
+
+
+@given(st.lists(durations_s), st.lists(durations_s))
+def test_adding_two_sketches_is_counting_in_one(ours_s: list[float], theirs_s: list[float]) -> None:
+    ours, theirs, both = sketch.empty(), sketch.empty(), sketch.empty()
+    for value_s in ours_s:
+        sketch.insert(ours, value_s)
+        sketch.insert(both, value_s)
+    for value_s in theirs_s:
+        sketch.insert(theirs, value_s)
+        sketch.insert(both, value_s)
+    before = list(ours)
+    sketch.add(ours, theirs)
+    assert ours == both
+    assert sketch.subtract(ours, theirs) == before
+
+
+@given(st.lists(durations_s, min_size=1))
+def test_cumulative_counts_are_exact_but_for_the_bucket_of_the_bound(values_s: list[float]) -> None:
+    counted = sketch.empty()
+    for value_s in values_s:
+        sketch.insert(counted, value_s)
+    bounds_s = [0.001, 0.1, 10.0]
+    for bound_s, count in zip(bounds_s, sketch.cumulative(counted, bounds_s), strict=True):
+        assert sum(v <= bound_s * 0.97 for v in values_s) <= count <= sum(v <= bound_s * 1.031 for v in values_s)
+
+
+def test_the_same_names_give_the_same_object_and_others_their_own_numbers() -> None:
+    stats = Stats()
+    stats.call("r", "b", "1").record(200, None, None, 0.0, 0, 0)
+    assert stats.call("r", "b", "1").statuses == {200: 1}
+    assert stats.call("r", "b", "2").statuses == {}
+    assert len(list(stats.calls())) == 2
+
+
+def test_only_what_changed_is_taken_and_never_more_than_asked_for() -> None:
+    stats = Stats()
+    calls = [stats.call("r", "b", str(version)) for version in range(5)]
+    assert stats.take_changed(3) == calls[:3]
+    assert stats.take_changed(3) == calls[3:]
+    assert stats.take_changed(3) == []
+    calls[2].in_flight += 1
+    assert stats.take_changed(3) == [calls[2]]
+    calls[4].record(200, None, None, 0.0, 0, 0)
+    assert stats.take_changed(3) == [calls[4]]
+
+
+def test_a_call_survives_the_wire() -> None:
+    call = Stats().call("r", "b", "1")
+    call.record(404, "no_route", 0.5, 0.5, 1, 2)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call), type=CallStats) == call
