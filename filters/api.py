@@ -266,6 +266,10 @@ class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
         """What types cannot say: (path inside this filter, what is wrong and what is allowed)."""
         return []
 
+    def references(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """Every backend that it names: (path inside this filter, the backend's name)."""
+        return []
+
 
 class Filter:
     """One step of a chain, built once per route and shared by all its requests: no per-request state on self.

@@ -1,0 +1,17 @@
+"""The filters, in one visible table: the type of a filter's YAML to the filter itself.
+
+None: the YAML is checked, the filter comes later, and `validate` and `run` say so.
+"""
+
+from .api import Filter, FilterConfig
+from .dedup import DedupConfig
+from .flags import FlagsConfig
+from .mirror import MirrorConfig
+from .split import SplitConfig
+
+FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
+    FlagsConfig: None,
+    DedupConfig: None,
+    SplitConfig: None,
+    MirrorConfig: None,
+}

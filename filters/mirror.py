@@ -1,0 +1,88 @@
+"""`type: mirror` sends copies to shadows. Schema only: the behaviour comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from .api import FilterConfig
+from .fields import remove_mistakes, set_mistakes
+from .keys import KeyOf, key_mistakes
+from .matching import Condition, Mistakes
+from .rewriting import PathRewriting, path_mistakes
+from .units import Count, Duration, FieldValue, Percent, Size
+
+
+class ShadowRewriting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What changes in a copy's request line."""
+
+    path: PathRewriting
+
+
+class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One backend that hears without being heard."""
+
+    backend: str
+    percent: Percent = 100.0  # drawn by request id, independent of every split
+    sample_by: KeyOf | None = None  # draw by this key instead
+    salt: str | None = None  # absent: one of its own
+    when: Condition | None = None  # absent: every request
+    max_body: Size = Size(8 << 20)  # larger: not mirrored, counted; a copy may also lag by so much
+    remove_headers: tuple[str, ...] = ()  # added to authorization, proxy-authorization, cookie, x-api-key, api-key
+    set_headers: dict[str, FieldValue] = {}
+    rewrite: ShadowRewriting | None = None  # after the backend's own
+    on_client_gone: Literal["cancel", "finish"] = "cancel"
+    calibration: bool = False  # true: a backend may shadow itself (A/A)
+    connect_timeout: Duration | None = None  # these four: absent, the backend's own
+    first_byte_timeout: Duration | None = None
+    idle_timeout: Duration | None = None
+    total_timeout: Duration | None = None
+
+    def mistakes(self) -> Mistakes:
+        """What types cannot say."""
+        return list(self._mistakes())
+
+    def _mistakes(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        yield from key_mistakes(self.sample_by, "sample_by")
+        if self.when is not None:
+            yield from ((("when", *inner), text) for inner, text in self.when.mistakes())
+        yield from remove_mistakes(self.remove_headers, "remove_headers")
+        yield from set_mistakes(self.set_headers, "set_headers")
+        if self.rewrite is not None:
+            yield from path_mistakes(self.rewrite.path, "rewrite", "path")
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What all copies in flight may hold together; an equal share is guaranteed to each shadow."""
+
+    requests: Count = 256
+    bytes: Size = Size(64 << 20)
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | None = None  # copies a second; absent: no bound
+
+
+class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
+    """The YAML of `type: mirror`."""
+
+    active: ClassVar[bool] = False
+
+    to: tuple[Shadow, ...]
+    budget: Budget = Budget()
+
+    def mistakes(self) -> Mistakes:
+        """What types cannot say."""
+        found = [(("to", at, *inner), text) for at, each in enumerate(self.to) for inner, text in each.mistakes()]
+        if not self.to:
+            found.append((("to",), "is empty; list at least one shadow"))
+        first: dict[str, int] = {}
+        for at, shadow in enumerate(self.to):
+            if (earlier := first.setdefault(shadow.backend, at)) != at:
+                found.append(
+                    (("to", at, "backend"), f"{shadow.backend!r} is shadow to[{earlier}] already; list it once")
+                )
+        return found
+
+    def references(self) -> Mistakes:
+        """Every backend that is a shadow, and where."""
+        return [(("to", at, "backend"), shadow.backend) for at, shadow in enumerate(self.to)]
