@@ -1,0 +1,99 @@
+# Every purpose is one command that works alone on a bare machine with Python 3.11 or later and make.
+# Environments are built from the lock files beside this one and rebuilt when those change.
+
+PYTHON ?= $(firstword $(foreach candidate,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
+	$(candidate) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(candidate))))
+LENGTH ?= short
+SERVER ?= builtin
+export LENGTH
+
+BIN := .venv/bin
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+NO_PYTHON := no Python 3.11 or later with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
+SERVERS := kserve mlserver llama
+REAL_SERVER := $(filter $(SERVERS),$(SERVER))
+
+.PHONY: help demo test pytest e2e bench faults fuzz lint format typecheck lock clean packages
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## models, the proxy and a load; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
+	@$(BIN)/python -m demo --server $(SERVER) $(if $(STAY),--stay) $(ARGS)
+
+test: lint typecheck pytest  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
+
+pytest: .venv/dev.stamp packages
+	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+
+e2e: .venv/dev.stamp $(SERVERS:%=.venv-%/stamp)  ## the same bytes with and without the proxy, over real model servers
+	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
+
+faults: .venv/dev.stamp packages  ## provoke every fault and print the table of what the client saw
+	$(BIN)/python -m pytest -s tests/faults $(ARGS)
+
+fuzz: .venv/dev.stamp packages  ## hostile messages, judged by an independent reader
+	$(BIN)/python -m pytest tests/wire tests/fuzz $(ARGS)
+
+bench: .venv/bench.stamp  ## side by side with Envoy, an aiohttp proxy and the bare loop
+	@tests/install-debian-packages bench/debian-packages.txt
+	$(BIN)/python -m bench $(ARGS)
+
+lint: .venv/dev.stamp  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/dev.stamp  ## ruff: rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: .venv/dev.stamp .typecheck/understudy/filters .typecheck/understudy/config .typecheck/understudy/proxy  ## mypy --strict
+	$(BIN)/mypy -p understudy.filters -p understudy.config -p understudy.proxy
+	$(BIN)/mypy -p demo
+
+# mypy finds the three folders under their import names through symlinks.
+.typecheck/understudy/%:
+	@mkdir -p $(@D)
+	@ln -sfn ../../$* $@
+
+packages:
+	@tests/install-debian-packages tests/debian-packages.txt
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	@$(if $(PYTHON),,echo "$(NO_PYTHON)" >&2; exit 1)
+	@echo "setting up .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/run.stamp
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/bench.stamp: requirements-bench.lock .venv/dev.stamp
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-bench.lock
+	@touch $@
+
+# A model server has an environment of its own: its dependencies are not ours.
+.venv-%/stamp: demo/servers/%.lock
+	@$(if $(PYTHON),,echo "$(NO_PYTHON)" >&2; exit 1)
+	@echo "setting up .venv-$* (a model server; some hundred megabytes)"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r demo/servers/$*.lock
+	@touch $@
+
+UV := .venv-lock/bin/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock:  ## resolve every lock file anew (ARGS=--upgrade for the newest versions)
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install $(PIP_FLAGS) uv
+	$(COMPILE) pyproject.toml --extra build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra build --extra bench -c requirements-dev.lock -o requirements-bench.lock
+	$(foreach server,$(SERVERS),$(COMPILE) demo/servers/$(server).in -o demo/servers/$(server).lock &&) true
+
+clean:  ## remove the environments and what the tools left
+	rm -rf .venv .venv-* .typecheck .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
