@@ -6,12 +6,14 @@ None: the YAML is checked, the filter comes later, and `validate` and `run` say 
 from .api import Filter, FilterConfig
 from .dedup import DedupConfig
 from .flags import FlagsConfig
+from .headers import HeadersConfig, HeadersFilter
 from .mirror import MirrorConfig
 from .split import SplitConfig
 
 FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
     FlagsConfig: None,
     DedupConfig: None,
+    HeadersConfig: HeadersFilter,
     SplitConfig: None,
     MirrorConfig: None,
 }
