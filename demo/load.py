@@ -1,0 +1,99 @@
+"""A bounded load: callers that ask, compare the answer with the one the model gives without the proxy, and ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import aiohttp
+
+from .questions import Question, essence
+
+
+class Tally:
+    """What a load came to. Mutable: every caller adds to it; `lap` empties the times since the last call."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[str] = Counter()  # by backend
+        self.wrong: Counter[str] = Counter()  # by what was wrong
+        self._lap_s: list[float] = []
+        self._all_s: list[float] = []
+
+    def add(self, question: Question, seconds: float, complaint: str | None) -> None:
+        """Count one answer; streams are left out of the times, which they would swamp."""
+        self.answers[question.backend] += 1
+        if complaint is not None:
+            self.wrong[complaint] += 1
+        if not question.streamed:
+            self._lap_s.append(seconds)
+            self._all_s.append(seconds)
+
+    def lap(self) -> str:
+        """One line about the time since the last lap."""
+        times, self._lap_s = self._lap_s, []
+        return _line(times)
+
+    def summary(self) -> str:
+        """One line about the whole load."""
+        return _line(self._all_s)
+
+
+def _line(times: Sequence[float]) -> str:
+    if not times:
+        return "streams only"
+    ordered = sorted(times)
+    p50, p99 = (ordered[int(len(ordered) * share)] * 1000 for share in (0.5, 0.99))
+    return f"{len(ordered):6,} predictions   p50 {p50:5.1f} ms   p99 {p99:5.1f} ms"
+
+
+async def run(
+    session: aiohttp.ClientSession,
+    base: str,
+    expected: Mapping[Question, bytes],
+    *,
+    seconds: float,
+    callers: int,
+    report: Callable[[int, str], None],
+) -> Tally:
+    """Ask all questions in turn, over and over, for so many seconds; report each second."""
+    loop = asyncio.get_running_loop()
+    tally = Tally()
+    turn = itertools.cycle(expected)
+    end = loop.time() + seconds
+    async with asyncio.TaskGroup() as group:
+        pending = {group.create_task(_caller(session, base, turn, expected, end, tally)) for _ in range(callers)}
+        for lap in itertools.count(1):
+            _, pending = await asyncio.wait(pending, timeout=1.0)
+            report(lap, tally.lap())
+            if not pending:
+                return tally
+    raise AssertionError("a task group ends only when its callers do")
+
+
+async def _caller(
+    session: aiohttp.ClientSession,
+    base: str,
+    turn: Iterator[Question],
+    expected: Mapping[Question, bytes],
+    end: float,
+    tally: Tally,
+) -> None:
+    clock = asyncio.get_running_loop().time
+    while (began := clock()) < end:
+        question = next(turn)
+        try:
+            status, body = await ask(session, base, question)
+            complaint = None if status == 200 else f"{question.path}: status {status}"
+            if complaint is None and essence(question, body) != expected[question]:
+                complaint = f"{question.path}: not what {question.backend} answers without the proxy"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            complaint = f"{question.path}: {type(error).__name__}: {error}"
+        tally.add(question, clock() - began, complaint)
+
+
+async def ask(session: aiohttp.ClientSession, base: str, question: Question) -> tuple[int, bytes]:
+    """One request; its status and whole body."""
+    async with session.post(base + question.path, data=question.body, headers=question.headers) as response:
+        return response.status, await response.read()
