@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import re2
@@ -34,6 +34,8 @@ MAX_DEPTH = 16
 
 TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
 """The characters of a method or a field name: RFC 9110 section 5.6.2."""
+
+_AtLeastOne: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 _COMMON_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 _HOST = frozenset(string.ascii_letters + string.digits + "-._")
@@ -121,8 +123,8 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     path: str | None = None  # the whole path; * is the target of OPTIONS *
     path_prefix: str | None = None  # on segment borders: /a takes /a and /a/b, not /ab; /a/ takes /a/b, not /a; / all
     path_regex: str | None = None  # RE2 over bytes; the whole path must match
-    methods: tuple[str, ...] = ()  # as sent: GET does not include HEAD; absent: every method
-    hosts: tuple[str, ...] = ()  # names, or *.example.com for every name below it; absent: every host
+    methods: _AtLeastOne = ()  # as sent: GET does not include HEAD; absent: every method
+    hosts: _AtLeastOne = ()  # names, or *.example.com for every name below it; absent: every host
     headers: dict[str, str | ValueMatch] = {}  # name: a value that it equals, or an operator
     cookies: dict[str, str | ValueMatch] = {}  # likewise
     query: dict[str, str | ValueMatch] = {}  # likewise
@@ -173,6 +175,9 @@ def _condition_mistakes(condition: Condition, depth: int) -> Iterator[tuple[tupl
     if stray:
         yield (stray[0],), f"belongs to header, cookie or query, not to {subject}"
     yield from _path_mistakes(condition)
+    for name, value in (("method", condition.method), ("host", condition.host)):
+        if value == ():
+            yield (name,), "is an empty list; give at least one"
     for at, method in _listed("method", condition.method):
         yield from _prefixed(at, method_mistakes(method))
     for at, host in _listed("host", condition.host):
@@ -181,9 +186,9 @@ def _condition_mistakes(condition: Condition, depth: int) -> Iterator[tuple[tupl
 
 
 def _nested_mistakes(condition: Condition, depth: int) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    for name, inner in (("all", condition.every), ("any", condition.some), ("method", condition.method)):
+    for name, inner in (("all", condition.every), ("any", condition.some)):
         if inner is not None and not inner:
-            yield (name,), "is empty; give at least one"
+            yield (name,), "is an empty list; give at least one"
     for name, several in (("all", condition.every), ("any", condition.some)):
         for at, each in enumerate(several or ()):
             yield from _prefixed((name, at), _condition_mistakes(each, depth + 1))

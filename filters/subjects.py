@@ -23,10 +23,10 @@ def normal_path(path: bytes) -> bytes:
     """The one spelling under which a path is compared; apply it to both sides.
 
     Percent-escapes are decoded once, as servers do before they choose a handler: without that, `/%61dmin` would pass
-    by a route for `/admin` and arrive there all the same. Escapes of `/ \\ % ?  #` and of control bytes stay, in upper
-    case: decoding them would change where segments end. What is no escape (`%zz`) stays as it is.
+    by a route for `/admin` and arrive there all the same. Escapes of `/ \\ % ? #` and of control bytes stay, in upper
+    case: decoding them would change where segments end. A `%` that begins no escape is itself, hence `%25`.
     """
-    return path if b"%" not in path else _decoded(path, _PATH_ESCAPES)
+    return path if b"%" not in path else _decoded(path, _PATH_ESCAPES, b"%25")
 
 
 def host_of(authority: bytes) -> bytes:
@@ -64,13 +64,13 @@ def cookies(header: bytes, name: bytes) -> list[bytes]:
 
 def _form_decoded(text: bytes) -> bytes:
     text = text.replace(b"+", b" ")
-    return text if b"%" not in text else _decoded(text, _ESCAPES)
+    return text if b"%" not in text else _decoded(text, _ESCAPES, b"%")
 
 
-def _decoded(text: bytes, escapes: Mapping[bytes, bytes]) -> bytes:
+def _decoded(text: bytes, escapes: Mapping[bytes, bytes], percent: bytes) -> bytes:
     first, *rest = text.split(b"%")
     pieces = [first]
     for piece in rest:
         byte = escapes.get(piece[:2])
-        pieces.append(b"%" + piece if byte is None else byte + piece[2:])
+        pieces.append(percent + piece if byte is None else byte + piece[2:])
     return b"".join(pieces)
