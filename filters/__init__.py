@@ -7,6 +7,7 @@ from .api import Filter, FilterConfig
 from .dedup import DedupConfig
 from .flags import FlagsConfig
 from .headers import HeadersConfig, HeadersFilter
+from .headers import HeadersConfig, HeadersFilter
 from .mirror import MirrorConfig
 from .split import SplitConfig
 
@@ -16,4 +17,5 @@ FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
     HeadersConfig: HeadersFilter,
     SplitConfig: None,
     MirrorConfig: None,
+    HeadersConfig: HeadersFilter,
 }
