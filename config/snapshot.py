@@ -74,6 +74,7 @@ class Backend:
     idle_timeout: float = 300.0
     total_timeout: float = 0.0
     keep_alive: float = 1.5
+    dns_refresh: float = 5.0  # how often names of endpoints are resolved anew
     max_in_flight: int = 1024  # this worker's share, as all limits here
     max_connections: int = 0  # per endpoint; 0: as many as max_in_flight allows
     max_pending: int = 128  # requests that may wait for a connection when max_connections is reached

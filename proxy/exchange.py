@@ -1,0 +1,126 @@
+"""What a codec and an exchange say to each other: one vocabulary on either side, whichever protocol is spoken.
+
+A client's codec reads requests and calls `begin` on the pipeline; the exchange answers through `Client`. A backend's
+codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever cannot take more bytes says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ..filters.api import Failure, Headers, Response
+
+if TYPE_CHECKING:
+    from ..config.snapshot import Backend
+
+
+class Client(Protocol):
+    """The client's side of one exchange. After `lost` nothing may be sent."""
+
+    def proceed(self) -> None:
+        """The body is wanted now: a client that waits for leave gets it."""
+        ...
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """Pass on a 1xx answer, where the client's protocol knows them."""
+        ...
+
+    def answer(self, response: Response) -> None:
+        """Send a head with the content at hand; it ends the answer when `response.ended`."""
+        ...
+
+    def data(self, chunk: bytes, ended: bool) -> None:
+        """Send more of the answer's body, its end with it when `ended`."""
+        ...
+
+    def tunnel(self, response: Response, call: Call, first: bytes) -> None:
+        """Confirm the switch of protocols and pass bytes through from now on, beginning with `first`."""
+        ...
+
+    def cut(self) -> None:
+        """Break the answer off so that nobody takes it for complete."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more of the request's body."""
+        ...
+
+    def resume(self) -> None:
+        """Take the request's body again."""
+        ...
+
+    def progressed(self) -> bool:
+        """Whether the client took any byte since it was last asked."""
+        ...
+
+    def finished(self) -> None:
+        """The exchange is over; the next one may begin."""
+        ...
+
+
+class Caller(Protocol):
+    """Who made a call and hears of it. Exactly one of `call_lost` and an `ended` comes last."""
+
+    def call_interim(self, status: int, headers: Headers) -> None: ...
+
+    def call_answered(self, response: Response) -> None:
+        """The head is in, with as much of the body as came with it."""
+        ...
+
+    def call_data(self, chunk: bytes, ended: bool) -> None: ...
+
+    def call_switched(self, response: Response, first: bytes) -> None:
+        """The backend switched protocols as asked; `first` are the bytes behind its head."""
+        ...
+
+    def call_lost(self, failure: Failure) -> None:
+        """The call failed. `Call.answered` and `Call.reused` say how far it came."""
+        ...
+
+    def call_writable(self, writable: bool) -> None:
+        """Whether more of the request's body can be taken."""
+        ...
+
+    def client_progressed(self) -> bool: ...
+
+
+class Outgoing(NamedTuple):
+    """A request as one call sends it."""
+
+    method: bytes
+    target: bytes
+    authority: bytes
+    headers: Headers
+    content: bytes
+    ended: bool
+    length: int | None  # of the whole body; None: not known beforehand
+    upgrade: bytes | None
+
+
+class Call(Protocol):
+    """One request to a backend and its answer."""
+
+    reused: bool  # the connection served another call before
+    answered: bool  # at least one byte of an answer came
+
+    def send(self, caller: Caller, outgoing: Outgoing, backend: Backend) -> None: ...
+
+    def write(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """The request's body has ended."""
+        ...
+
+    def cancel(self) -> None:
+        """End the call at once, so that the backend stops working on it. Nothing is reported any more."""
+        ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def pass_through(self, data: bytes) -> None:
+        """After a switch of protocols: bytes as they are."""
+        ...
+
+    def pass_end(self) -> None: ...

@@ -1,0 +1,431 @@
+"""One HTTP/1.1 client connection: requests read one after the other, answers written in the same order (RFC 9112).
+
+Where a message ends is decided here once: a head is held until its blank line and checked whole; a body is read by
+its one framing. Bytes behind the end of a request wait, within a bound, until its answer has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from ...filters.api import Failure, Headers, Request, Response
+from .. import trace
+from ..exchange import Call
+from ..rescue import problem
+from ..timers import NEVER
+from . import write
+from .body import BodyReader, ChunkedBody, CountedBody
+from .fields import accepted_request_id, clean_request
+from .head import CHUNKED, RequestHead, read_request_head
+
+if TYPE_CHECKING:
+    from ..pipeline import LiveExchange
+    from ..plane import DataPlane, Port
+
+_READ_AHEAD_BYTES = 64 * 1024
+_DISCARD_BYTES = 1024 * 1024
+_DISCARD_S = 1.0
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
+
+
+class ServerConnection(asyncio.Protocol):
+    """Mutable state: the exchange under way (None between requests), `_reader` while its body still arrives,
+    `_buffer` for bytes not read yet (an incomplete head, or pipelined requests), and `_discarding`, the bytes of an
+    unwanted body (or behind a refusal) that may still be thrown away; 0 when nothing is."""
+
+    __slots__ = (
+        "_buffer", "_chunked", "_closing", "_discarding", "_head_only", "_keep_alive", "_minor", "_paused", "_plane",
+        "_reader", "_reading", "_tunnel", "_unanswered", "_waiting_leave", "_written", "client", "client_bytes",
+        "deadline", "exchange", "look_at", "port", "request_id", "transport", "trusted", "writable",
+    )  # fmt: skip
+
+    def __init__(self, plane: DataPlane, port: Port) -> None:
+        self._plane = plane
+        self.port = port
+        self.transport: asyncio.Transport | None = None
+        self.exchange: LiveExchange | None = None
+        self.deadline = NEVER
+        self.look_at = 0
+        self.writable = True
+        self.request_id = b""
+        self._reader: BodyReader | None = None
+        self._buffer = b""
+        self._discarding = 0
+        self._written = -1
+        self._minor = 1
+        self._keep_alive = True
+        self._closing = self._paused = self._reading = self._chunked = False
+        self._head_only = self._waiting_leave = self._unanswered = False
+        self._tunnel: Call | None = None
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.client, self.trusted = self.port.peer(transport)
+        self.client_bytes = self.client.encode()
+        if self.port.opened(self):
+            self._expect_within(self.port.listener.head_timeout)
+        else:
+            self._refuse(Failure("overloaded", f"{self.port.listener.max_connections} connections are open"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.pass_through(data)
+        elif self._reader is not None:
+            self._read_body(self._reader, data)
+        elif self._discarding:
+            self._discard(len(data))
+        elif self.exchange is not None:
+            self._read_ahead(data)
+        else:
+            self._read_requests(self._buffer + data if self._buffer else data)
+
+    def eof_received(self) -> bool:
+        """A FIN while an answer is owed means that the client has gone, unless the listener says otherwise."""
+        if self._tunnel is not None:
+            self._tunnel.pass_end()
+            return True
+        owed = self.exchange is not None and self._reader is None
+        if owed and self.port.listener.half_close == "answer":
+            self._keep_alive = False
+            return True
+        if self.exchange is not None:
+            self._lose_client()
+        self.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._plane.wheel.forget(self)
+        self.port.closed(self)
+        if self.exchange is not None:
+            self._lose_client()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.exchange is not None:
+            self.exchange.client_writable(True)
+
+    def on_deadline(self) -> None:
+        """The wheel's call: too slow a head or body, an idle connection, or enough thrown away."""
+        if self._reader is not None and not self._discarding and self.exchange is not None:
+            if self._paused:
+                self._expect_within(self.port.listener.body_timeout)
+            else:
+                self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
+        elif self.exchange is None and self._buffer and not self._discarding:
+            self._refuse(Failure("client_timeout", "the request's head did not arrive in time"))
+        elif self.exchange is None or self._discarding:
+            self.close()
+
+    # Reading.
+
+    def _read_requests(self, data: bytes) -> None:
+        """Begin requests until one is under way or the bytes are used up. Never re-entered: an exchange that ends
+        within `begin` only leaves word that the next one may start."""
+        self._reading = True
+        try:
+            while self.exchange is None and not self._closing:
+                begin = 2 if data[:2] == b"\r\n" else 0
+                end = data.find(b"\r\n\r\n", max(begin, len(self._buffer) - 3)) + 4
+                if end < 4:
+                    self._hold_head(data)
+                    return
+                self._buffer = b""
+                head = self._checked_head(data[begin:end])
+                data = self._begin(head, data[end:])
+        except Failure as failure:
+            self._refuse(failure)
+            return
+        finally:
+            self._reading = False
+        if data:
+            self._read_ahead(data)
+
+    def _hold_head(self, data: bytes) -> None:
+        listener = self.port.listener
+        if len(data) > listener.max_head:
+            raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
+        if data and not self._buffer:
+            self._expect_within(listener.head_timeout)
+        if b"\n" not in data and len(data) > listener.max_target + 64:
+            raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
+        self._buffer = data
+
+    def _checked_head(self, raw: bytes) -> RequestHead:
+        listener = self.port.listener
+        if len(raw) > listener.max_head:
+            raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
+        return read_request_head(raw, listener)
+
+    def _begin(self, head: RequestHead, data: bytes) -> bytes:
+        """Open the exchange; return the bytes behind the request's end."""
+        started = monotonic()
+        plane = self._plane
+        self._minor = head.minor
+        self._keep_alive = head.keep_alive and not plane.draining
+        self._head_only = head.method == b"HEAD"
+        self._unanswered = True
+        self.deadline = NEVER
+        request_id, trace_id, span_id = plane.ids()
+        if self.trusted:
+            request_id = accepted_request_id(head.fields.get(b"x-request-id")) or request_id
+        self.request_id = request_id
+        spans = trace.Context(trace_id, span_id)
+        if not trace.FIELDS.isdisjoint(head.fields):
+            carried = [line for line in head.headers if line[0] in trace.FIELDS]
+            spans = trace.continued(carried, trace_id, span_id, trusted=self.trusted)
+        headers = clean_request(
+            head.headers, head.fields, head.nominated, client=self.client_bytes, trusted=self.trusted,
+            scheme=self.port.scheme, authority=head.authority, request_id=request_id,
+        )  # fmt: skip
+        length = head.length
+        whole = 0 <= length <= len(data)
+        request = Request(
+            head.method, head.target, head.authority, headers, scheme=self.port.scheme, ended=whole,
+            content=data[:length] if whole else b"", length=length if length >= 0 else None,
+        )  # fmt: skip
+        if whole:
+            data = data[length:]
+        else:
+            self._reader = CountedBody(length) if length >= 0 else ChunkedBody(head.parser, head.parsed, "bad_request")
+            self._waiting_leave = head.expects_continue and not data
+            self._expect_within(self.port.listener.body_timeout)
+        exchange = plane.open(self, request, started, spans, head.upgrade)
+        self.exchange = exchange
+        exchange.begin()
+        if not whole:
+            if data and self._reader is not None:
+                self._read_body(self._reader, data)
+            data, self._buffer = self._buffer, b""
+        return data
+
+    def _read_body(self, reader: BodyReader, data: bytes) -> None:
+        try:
+            content, rest = reader.feed(data)
+        except Failure as failure:
+            self._reader = None
+            self._keep_alive = False
+            if self.exchange is not None:
+                self.exchange.client_failed(failure)
+            else:
+                self.close()
+            return
+        self._waiting_leave = False
+        if rest is not None:
+            self._reader = None
+        if self._discarding:
+            self._discard_body(len(data), rest)
+            return
+        if rest is None:
+            self._expect_within(self.port.listener.body_timeout)
+        else:
+            self.deadline = NEVER
+            if rest:
+                self._buffer = rest
+        if self.exchange is not None and (content or rest is not None):
+            self.exchange.client_data(content, rest is not None)
+        self._read_on()
+
+    def _read_ahead(self, data: bytes) -> None:
+        """Bytes behind the request that is being answered wait, within a bound."""
+        self._buffer += data
+        if len(self._buffer) > _READ_AHEAD_BYTES:
+            self.pause()
+
+    def _read_on(self) -> None:
+        """After an exchange: read what waited, unless a caller further up the stack will."""
+        if self.exchange is None and self._buffer and not self._reading and not self._closing and not self._discarding:
+            data, self._buffer = self._buffer, b""
+            self._read_requests(data)
+
+    def _discard(self, size: int) -> None:
+        self._discarding -= size
+        if self._discarding <= 0:
+            self.close()
+
+    def _discard_body(self, size: int, rest: bytes | None) -> None:
+        if rest is None:
+            self._discard(size)
+            return
+        self._discarding = 0
+        if rest:
+            self._buffer = rest
+        self._rest()
+
+    # The exchange's side: `Client` in proxy/exchange.py.
+
+    def proceed(self) -> None:
+        """The body is wanted now: answer an Expect: 100-continue."""
+        if self._waiting_leave and self.transport is not None:
+            self._waiting_leave = False
+            self.transport.write(write.CONTINUE)
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """Pass on a 1xx answer; HTTP/1.0 knows none."""
+        if self._minor == 1 and self.transport is not None:
+            self.transport.write(write.response_head(status, headers, b""))
+
+    def answer(self, response: Response) -> None:
+        """Send a head with the content at hand; it ends the answer when `response.ended`."""
+        transport = self.transport
+        if transport is None:
+            return
+        self._unanswered = False
+        if self._waiting_leave:
+            # The client may send the body or not: only the end of the connection tells.
+            self._keep_alive = False
+        status, content = response.status, response.content
+        self._chunked = False
+        if self._head_only or status in {204, 304}:
+            content = b""
+            tail = b"" if status == 204 or response.length is None else write.framing(response.length)
+        elif response.length is not None:
+            tail = write.framing(response.length)
+        elif self._minor == 1:
+            self._chunked = True
+            tail = write.framing(None)
+            content = write.chunk(content) + (write.LAST_CHUNK if response.ended else b"")
+        else:
+            tail = b""
+            self._keep_alive = False
+        headers = response.headers
+        if response.local or response.get(b"date") is None:
+            headers = [*headers, (b"date", self._plane.date())]
+        if not self._keep_alive:
+            tail += b"connection: close\r\n"
+        elif self._minor == 0:
+            tail += b"connection: keep-alive\r\n"
+        head = write.response_head(status, headers, tail)
+        transport.write(head + content if content else head)
+
+    def data(self, chunk: bytes, ended: bool) -> None:
+        """Send more of the answer's body, its end with it when `ended`."""
+        if self._chunked:
+            chunk = write.chunk(chunk) + (write.LAST_CHUNK if ended else b"")
+        if chunk and self.transport is not None and not self._head_only:
+            self.transport.write(chunk)
+
+    def tunnel(self, response: Response, call: Call, first: bytes) -> None:
+        """Confirm the switch of protocols and pass bytes through from now on."""
+        if self.transport is None:
+            return
+        self._tunnel = call
+        self._keep_alive = False
+        self._unanswered = False
+        self.transport.write(write.response_head(response.status, response.headers, b"") + first)
+        held, self._buffer = self._buffer, b""
+        if held:
+            call.pass_through(held)
+        self.resume()
+
+    def cut(self) -> None:
+        """Break the answer off so that nobody takes it for complete."""
+        self._keep_alive = False
+        if self.transport is not None:
+            self._closing = True
+            self.transport.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None and self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+            if self._reader is not None:
+                self._expect_within(self.port.listener.body_timeout)
+
+    def progressed(self) -> bool:
+        """Whether the client took any byte since this was last asked."""
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        moved, self._written = left != self._written, left
+        return moved
+
+    def finished(self) -> None:
+        """The exchange is over; the next request may begin."""
+        self.exchange = None
+        self._tunnel = None
+        if self.transport is None or self._closing:
+            return
+        self.resume()
+        if self._reader is not None and self._keep_alive:
+            self._discarding = _DISCARD_BYTES
+            self._expect_within(_DISCARD_S)
+        elif not self._keep_alive:
+            self._close_softly()
+        else:
+            self._rest()
+
+    # Endings.
+
+    def _rest(self) -> None:
+        """Between two requests."""
+        if self._plane.draining and not self._buffer:
+            self.close()
+            return
+        self._expect_within(self.port.listener.idle_timeout)
+        self._read_on()
+
+    def _lose_client(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+
+    def _refuse(self, failure: Failure) -> None:
+        """Answer what is no request, and close: where the next one would begin cannot be known."""
+        self.request_id, _, _ = self._plane.ids()
+        self._plane.refused(failure)
+        self._keep_alive = False
+        self._head_only = False
+        self._minor = 1
+        self._buffer = b""
+        response = problem(failure, self.request_id)
+        response.append(b"x-request-id", self.request_id)
+        self.answer(response)
+        self._close_softly()
+
+    def _close_softly(self) -> None:
+        """Close so that the answer arrives: unread bytes would make the kernel reset it (RFC 9112 section 9.6)."""
+        transport = self.transport
+        if transport is None or self._discarding:
+            return
+        self._reader = None
+        self._buffer = b""
+        self._closing = True
+        self._discarding = _DISCARD_BYTES
+        if transport.can_write_eof():
+            transport.write_eof()
+            self.resume()
+            self._expect_within(_DISCARD_S)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close when what was written has left."""
+        self._closing = True
+        self._plane.wheel.forget(self)
+        if self.transport is not None:
+            self.transport.close()
+
+    def drain(self) -> None:
+        """End the connection after the answer under way, at once when there is none."""
+        self._keep_alive = self._keep_alive and not self._unanswered
+        if self.exchange is None and not self._discarding:
+            self.close()
+
+    def _expect_within(self, seconds: float) -> None:
+        self.deadline = self._plane.wheel.now + seconds
+        self._plane.wheel.watch(self)

@@ -1,0 +1,288 @@
+"""What llhttp leaves open about a head, checked by pure functions (RFC 9112 sections 2 to 6, RFC 9110 section 7).
+
+llhttp reads the head; the two patterns here only say whether its bytes keep to the grammar, and extract nothing.
+Whatever RFC 9112 lets a recipient refuse is refused. Two leniencies, both read alike by everybody: one empty line
+before a request line, and `[` `]` in a query, which well-known clients send.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import httptools
+
+from ...config.snapshot import Listener
+from ...filters.api import Failure, Headers
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_FIELDS = rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+_URI = rb"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]]|%[0-9A-Fa-f]{2})*+(?:\?(?:[!$&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]|%[0-9A-Fa-f]{2})*+)?+"
+# Constant patterns of our own with possessive repeats only: they cannot backtrack.
+_REQUEST_HEAD = re.compile(_TOKEN + rb"{1,32}+ (?=[^ ])" + _URI + rb" HTTP/1\.[01]\r\n" + _FIELDS)  # noqa: TID251
+_RESPONSE_HEAD = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2} [\t\x20-\x7e\x80-\xff]*+\r\n" + _FIELDS)  # noqa: TID251
+_REQUEST_LINE = re.compile(_TOKEN + rb"++ [\x21-\x7e]++ HTTP/([0-9]\.[0-9])\r\n")  # noqa: TID251
+_HOST = re.compile(  # noqa: TID251
+    rb"(?:(?:[!$&'()*+,\-.0-9;=A-Z_a-z~]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]{2,45}+\])(?::[0-9]{0,5}+)?+"
+)
+_DOT_SEGMENT = re.compile(  # noqa: TID251
+    rb"(?:/|\\|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:/|\\|%2[fF]|%5[cC]|;|$)"
+)
+
+CHUNKED = -1
+"""A body whose size its sender did not declare, framed by chunks."""
+
+UNTIL_CLOSE = -2
+"""A response body that ends with its connection."""
+
+_SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade")
+_MAX_NOMINATIONS = 10
+_NEVER_NOMINATED = frozenset({b"host", b"traceparent", b"content-length"})
+
+
+class Parsed:
+    """What llhttp called back with, for one message. Also the target of its body callbacks."""
+
+    __slots__ = ("chunks", "content", "ended", "headers", "target")
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.target = b""
+        self.content: list[bytes] = []
+        self.chunks = 0
+        self.ended = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, data: bytes) -> None:
+        self.content.append(data)
+
+    def on_chunk_header(self) -> None:
+        self.chunks += 1
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
+class RequestHead(NamedTuple):
+    """A checked request head."""
+
+    method: bytes
+    target: bytes  # origin-form, or b"*"
+    authority: bytes
+    headers: Headers  # as received, lower-case names
+    fields: dict[bytes, bytes]
+    length: int  # of the body in bytes, or CHUNKED
+    minor: int  # of the version: 0 or 1
+    keep_alive: bool
+    nominated: frozenset[bytes]  # by Connection, beyond close and keep-alive
+    upgrade: bytes | None  # the protocol asked for
+    expects_continue: bool
+    parser: Any
+    parsed: Parsed
+
+
+class ResponseHead(NamedTuple):
+    """A checked response head."""
+
+    status: int
+    headers: Headers
+    fields: dict[bytes, bytes]
+    length: int  # of the body in bytes, CHUNKED or UNTIL_CLOSE
+    keep_alive: bool
+    nominated: frozenset[bytes]
+    upgrade: bytes | None
+    parser: Any
+    parsed: Parsed
+
+
+def read_request_head(raw: bytes, listener: Listener) -> RequestHead:
+    """Check and read one head, blank line included. Raises Failure with what the client should read."""
+    if _REQUEST_HEAD.fullmatch(raw) is None:
+        raise _request_mistake(raw, listener)
+    parsed = Parsed()
+    parser = httptools.HttpRequestParser(parsed)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise Failure("bad_request", f"malformed request: {error}") from None
+    headers = parsed.headers
+    if len(headers) > listener.max_fields:
+        raise Failure("head_too_large", f"more than {listener.max_fields} header fields")
+    if len(parsed.target) > listener.max_target:
+        raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
+    fields = _fields(headers, "bad_request")
+    minor = 0 if parser.get_http_version() == "1.0" else 1
+    method = parser.get_method()
+    length = _request_length(fields, minor)
+    keep_alive, nominated = _connection_options(fields, minor, "bad_request")
+    target, authority = _target(method, parsed.target, fields, minor)
+    return RequestHead(
+        method, target, authority, headers, fields, length, minor, keep_alive, nominated,
+        _upgrade(fields, nominated, length, minor), _expects_continue(fields, minor), parser, parsed,
+    )  # fmt: skip
+
+
+def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:
+    """Check and read one response head to a request of this method. Raises Failure("upstream_protocol")."""
+    if _RESPONSE_HEAD.fullmatch(raw) is None:
+        raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
+    parsed = Parsed()
+    parser = httptools.HttpResponseParser(parsed)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise Failure("upstream_protocol", f"the backend's answer is malformed: {error}") from None
+    if len(parsed.headers) > max_fields:
+        raise Failure("upstream_protocol", f"the backend's answer has more than {max_fields} header fields")
+    fields = _fields(parsed.headers, "upstream_protocol")
+    status = parser.get_status_code()
+    minor = 0 if parser.get_http_version() == "1.0" else 1
+    keep_alive, nominated = _connection_options(fields, minor, "upstream_protocol")
+    return ResponseHead(
+        status, parsed.headers, fields, _response_length(fields, status, method, minor), keep_alive, nominated,
+        fields.get(b"upgrade"), parser, parsed,
+    )  # fmt: skip
+
+
+def _request_mistake(raw: bytes, listener: Listener) -> Failure:
+    line = raw[: raw.find(b"\r\n") + 2]
+    if len(line) > listener.max_target + 64:
+        return Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        return Failure("bad_request", "malformed request line")
+    if match[1] not in (b"1.0", b"1.1"):
+        version = match[1].decode()
+        return Failure("bad_request", f"HTTP/{version} is not served here, only HTTP/1.1 and 1.0", status=505)
+    if not _REQUEST_HEAD.fullmatch(line + b"\r\n"):
+        return Failure("bad_request", "the request target is not a valid URI reference")
+    return Failure("bad_request", "malformed header field")
+
+
+def _fields(headers: Headers, reason: Any) -> dict[bytes, bytes]:
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        names = [name for name, _ in headers]
+        for name in _SINGLE:
+            if names.count(name) > 1:
+                raise Failure(reason, f"more than one {name.decode()} field")
+        if b"connection" in fields:
+            fields[b"connection"] = b",".join([value for name, value in headers if name == b"connection"])
+    return fields
+
+
+def _content_length(value: bytes, reason: Any) -> int:
+    if not value.isdigit() or len(value) > 18:
+        raise Failure(reason, "content-length is not a decimal number")
+    return int(value)
+
+
+def _request_length(fields: dict[bytes, bytes], minor: int) -> int:
+    coding = fields.get(b"transfer-encoding")
+    declared = fields.get(b"content-length")
+    if coding is None:
+        return 0 if declared is None else _content_length(declared, "bad_request")
+    if declared is not None:
+        raise Failure("bad_request", "both content-length and transfer-encoding")
+    if minor == 0:
+        raise Failure("bad_request", "transfer-encoding in an HTTP/1.0 request")
+    if coding.lower() != b"chunked":
+        raise Failure("bad_request", "the only transfer coding served here is chunked", status=501)
+    return CHUNKED
+
+
+def _response_length(fields: dict[bytes, bytes], status: int, method: bytes, minor: int) -> int:
+    coding = fields.get(b"transfer-encoding")
+    declared = fields.get(b"content-length")
+    if coding is not None and declared is not None:
+        raise Failure("upstream_protocol", "the backend's answer has both content-length and transfer-encoding")
+    if declared is not None:
+        length = _content_length(declared, "upstream_protocol")
+    elif coding is None:
+        length = UNTIL_CLOSE
+    elif minor == 1 and coding.lower() == b"chunked":
+        length = CHUNKED
+    else:
+        raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
+    return 0 if method == b"HEAD" or status < 200 or status in {204, 304} else length
+
+
+def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Any) -> tuple[bool, frozenset[bytes]]:
+    """Whether the connection persists (RFC 9112 section 9.3), and the fields it nominates as hop-by-hop."""
+    value = fields.get(b"connection")
+    if value is None:
+        return minor == 1, frozenset()
+    options = frozenset(option.strip(b" \t") for option in value.lower().split(b","))
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    nominated = options - {b"close", b"keep-alive", b""}
+    if nominated:
+        if len(nominated) > _MAX_NOMINATIONS:
+            raise Failure(reason, f"Connection nominates more than {_MAX_NOMINATIONS} fields")
+        for name in nominated:
+            if name in _NEVER_NOMINATED or name.startswith(b"x-forwarded-"):
+                raise Failure(reason, f"Connection must not nominate {name.decode('latin-1')}")
+    return keep_alive, nominated
+
+
+def _target(method: bytes, target: bytes, fields: dict[bytes, bytes], minor: int) -> tuple[bytes, bytes]:
+    """The origin-form target (or `*`) and the authority, RFC 9112 section 3.2."""
+    host = fields.get(b"host")
+    if host is None:
+        if minor == 1:
+            raise Failure("bad_request", "no Host field")
+    elif _HOST.fullmatch(host) is None:
+        raise Failure("bad_request", "invalid Host field")
+    if method == b"CONNECT":
+        raise Failure("bad_request", "CONNECT is not served here", status=501)
+    if target[:1] != b"/":
+        target, host = _other_form(method, target, host)
+    path = target.partition(b"?")[0]
+    if b"[" in path or b"]" in path:
+        raise Failure("bad_request", "the request target is not a valid URI reference")
+    if (b"." in path or b"%2" in path) and _DOT_SEGMENT.search(path):
+        raise Failure("bad_request", "dot segments in the request target")
+    return target, host or b""
+
+
+def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise Failure("bad_request", "the target * is for OPTIONS alone")
+        return target, host
+    scheme, _, rest = target.partition(b"://")
+    if scheme.lower() not in (b"http", b"https") or not rest:
+        raise Failure("bad_request", "the request target is neither a path nor an http URI")
+    border = min([at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0], default=len(rest))
+    authority, path = rest[:border], rest[border:]
+    if _HOST.fullmatch(authority) is None:
+        raise Failure("bad_request", "invalid authority in the request target")
+    if not path:
+        path = b"*" if method == b"OPTIONS" else b"/"
+    return (path if path[:1] != b"?" else b"/" + path), authority
+
+
+def _upgrade(fields: dict[bytes, bytes], nominated: frozenset[bytes], length: int, minor: int) -> bytes | None:
+    """The protocol that a request asks to switch to. Ignored, as RFC 9110 section 7.8 allows, where we could not
+    follow: in HTTP/1.0, beside a body, and for HTTP/2 in clear text."""
+    value = fields.get(b"upgrade")
+    if value is None or b"upgrade" not in nominated or minor == 0 or length != 0:
+        return None
+    return None if value.lower().startswith((b"h2c", b"http/", b"tls/")) else value
+
+
+def _expects_continue(fields: dict[bytes, bytes], minor: int) -> bool:
+    value = fields.get(b"expect")
+    if value is None or minor == 0:
+        return False
+    if value.lower() != b"100-continue":
+        raise Failure("bad_request", "the only expectation met here is 100-continue", status=417)
+    return True

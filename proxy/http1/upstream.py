@@ -1,0 +1,353 @@
+"""One HTTP/1.1 connection to a backend: it sends a request while it reads the answer (RFC 9112).
+
+Its bytes are judged as strictly as a client's: an answer that two readers could read differently is no answer. A
+connection serves the next call only when the request was sent whole, the answer ended where it said, and nothing
+came behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from ...filters.api import Failure, Response
+from ..exchange import Caller, Outgoing
+from ..timers import NEVER, Wheel
+from . import write
+from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
+from .fields import clean_response
+from .head import CHUNKED, UNTIL_CLOSE, ResponseHead, read_response_head
+
+if TYPE_CHECKING:
+    from ...config.snapshot import Backend
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_FIELDS = 1000
+_MAX_INTERIMS = 32
+_VERSION = b"HTTP/1."
+_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class Owner(Protocol):
+    """Who keeps the connection between calls."""
+
+    def freed(self, connection: ClientConnection) -> None:
+        """The call is over and the connection may serve another."""
+        ...
+
+    def lost(self, connection: ClientConnection) -> None:
+        """The connection is gone or must not be used again."""
+        ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """Mutable state: the call under way (`caller`, None when idle), its reading position (`_buffer` holds an
+    incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
+
+    __slots__ = (
+        "_asked", "_backend", "_buffer", "_chunked", "_interims", "_method", "_owner", "_paused", "_reader", "_sent",
+        "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_at", "reused", "transport",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, wheel: Wheel) -> None:
+        self._owner = owner
+        self._wheel = wheel
+        self.transport: asyncio.Transport | None = None
+        self.caller: Caller | None = None
+        self.reused = False
+        self.answered = False
+        self.deadline = NEVER
+        self.look_at = 0
+        self._buffer = b""
+        self._reader: BodyReader | None = None
+        self._spent = self._tunnel = self._paused = False
+
+    # The call's side.
+
+    def send(self, caller: Caller, outgoing: Outgoing, backend: Backend) -> None:
+        """Write the head, and as much of the body as is at hand, in one write."""
+        self.caller = caller
+        self._backend = backend
+        self._method = outgoing.method
+        self._asked = outgoing.upgrade is not None
+        self._sent = outgoing.ended
+        self._interims = 0
+        self.answered = False
+        content = outgoing.content
+        self._chunked = outgoing.length is None
+        if self._chunked:
+            tail = write.framing(None)
+            content = write.chunk(content) + (write.LAST_CHUNK if outgoing.ended else b"")
+        elif outgoing.length or outgoing.method in _BODY_METHODS:
+            tail = write.framing(outgoing.length)
+        else:
+            tail = b""
+        if outgoing.upgrade is not None:
+            tail += b"connection: upgrade\r\nupgrade: %b\r\n" % outgoing.upgrade
+        head = write.request_head(outgoing.method, outgoing.target, outgoing.authority, outgoing.headers, tail)
+        assert self.transport is not None
+        self.transport.write(head + content if content else head)
+        self._expect_within(backend.first_byte_timeout)
+
+    def write(self, chunk: bytes) -> None:
+        """More of the request's body."""
+        if self.transport is not None:
+            self.transport.write(write.chunk(chunk) if self._chunked else chunk)
+            if not self.answered:
+                self._expect_within(self._backend.first_byte_timeout)
+
+    def finish(self) -> None:
+        """The request's body has ended."""
+        self._sent = True
+        if self.transport is not None and self._chunked:
+            self.transport.write(write.LAST_CHUNK)
+
+    def cancel(self) -> None:
+        """End the call at once. Nothing is reported any more."""
+        self.caller = None
+        self.discard()
+
+    def pause(self) -> None:
+        """Read no more of the answer for now."""
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read the answer again."""
+        if self.transport is not None and self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def pass_through(self, data: bytes) -> None:
+        """After a switch of protocols: bytes as they are."""
+        if self.transport is not None:
+            self.transport.write(data)
+            self._expect_within(self._backend.idle_timeout)
+
+    def pass_end(self) -> None:
+        """After a switch of protocols: the client sends no more."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # The owner's side.
+
+    def idle_for(self, seconds: float) -> None:
+        """Keep for another call, and no longer than this."""
+        self.reused = True
+        self._expect_within(seconds)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection can take a call now."""
+        transport = self.transport
+        return transport is not None and not transport.is_closing() and self.deadline > self._wheel.now
+
+    def discard(self, *, abort: bool = True) -> None:
+        """Close, at once or when what was written has left; the owner is told."""
+        self._wheel.forget(self)
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            if abort:
+                transport.abort()
+            else:
+                transport.close()
+            self._owner.lost(self)
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.caller is None:
+            # An answer that nobody asked for: whatever follows cannot be told from the next answer.
+            self.discard()
+        elif self._tunnel:
+            self._expect_within(self._backend.idle_timeout)
+            self.caller.call_data(data, False)
+        else:
+            try:
+                if self._reader is None:
+                    self._read_head(self._buffer + data if self._buffer else data)
+                else:
+                    self._read_body(self._reader, data)
+            except Failure as failure:
+                self._fail(failure)
+
+    def eof_received(self) -> bool:
+        caller = self.caller
+        if caller is None or self.transport is None:
+            return False
+        if self._tunnel or isinstance(self._reader, BodyUntilClose):
+            self._end(spent=True)
+            caller.call_data(b"", True)
+            return False
+        self._fail(self._broken_off())
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport is not None:
+            self.transport = None
+            self._wheel.forget(self)
+            self._owner.lost(self)
+        caller, self.caller = self.caller, None
+        if caller is not None:
+            caller.call_lost(self._broken_off())
+
+    def pause_writing(self) -> None:
+        if self.caller is not None:
+            self.caller.call_writable(False)
+
+    def resume_writing(self) -> None:
+        if self.caller is not None:
+            if not self.answered:
+                self._expect_within(self._backend.first_byte_timeout)
+            self.caller.call_writable(True)
+
+    def on_deadline(self) -> None:
+        """The wheel's call: no answer in time, a stalled stream, or an idle connection that is too old."""
+        caller = self.caller
+        if caller is None:
+            self.discard()
+        elif self._paused:
+            if caller.client_progressed():
+                self._expect_within(self._backend.idle_timeout)
+            else:
+                self._fail(Failure("client_timeout", "the client took no byte of the answer in time"))
+        elif self._reader is None and not self._tunnel:
+            self._fail(Failure("upstream_timeout", "no answer from the backend in time"))
+        else:
+            self._fail(Failure("upstream_timeout", "the backend's answer stalled"))
+
+    # Reading.
+
+    def _read_head(self, data: bytes) -> None:
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                self._hold_head(data)
+                return
+            if end > MAX_HEAD_BYTES:
+                raise Failure("upstream_protocol", "the head of the backend's answer is too large")
+            head = read_response_head(data[:end], self._method, MAX_FIELDS)
+            self._buffer = b""
+            self.answered = True
+            data = data[end:]
+            if head.status >= 200 or head.status == 101:
+                break
+            self._pass_interim(head)
+            if not data or self.caller is None:
+                return
+        if head.status == 101:
+            self._switch(head, data)
+        else:
+            self._answer(head, data)
+
+    def _hold_head(self, data: bytes) -> None:
+        self.answered = True
+        if data[:7] != _VERSION[: len(data)]:
+            raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
+        if len(data) > MAX_HEAD_BYTES:
+            raise Failure("upstream_protocol", "the head of the backend's answer is too large")
+        self._buffer = data
+
+    def _pass_interim(self, head: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > _MAX_INTERIMS:
+            raise Failure("upstream_protocol", "the backend sent interim answers without end")
+        if self.caller is not None and head.status != 100:
+            self.caller.call_interim(head.status, clean_response(head.headers, head.nominated))
+
+    def _switch(self, head: ResponseHead, first: bytes) -> None:
+        if not self._asked or head.upgrade is None or self.caller is None:
+            raise Failure("upstream_protocol", "the backend switched protocols unasked")
+        self._tunnel = self._spent = True
+        headers = clean_response(head.headers, head.nominated)
+        headers += [(b"connection", b"upgrade"), (b"upgrade", head.upgrade)]
+        self._expect_within(self._backend.idle_timeout)
+        self.caller.call_switched(Response(101, headers, ended=False), first)
+
+    def _answer(self, head: ResponseHead, data: bytes) -> None:
+        caller = self.caller
+        assert caller is not None
+        length = head.length
+        # A body behind a head that says there is none would be read as the next answer: such connections end here.
+        odd = self._method == b"HEAD" or (length == 0 and head.status in {204, 304} and _declares_body(head))
+        self._spent = odd or not head.keep_alive or length == UNTIL_CLOSE
+        headers = clean_response(head.headers, head.nominated)
+        if 0 <= length <= len(data):
+            self._end(spent=len(data) > length)
+            response = Response(head.status, headers, content=data[:length] if len(data) > length else data)
+            if self._method == b"HEAD" or head.status == 304:
+                response.length = int(head.fields[b"content-length"]) if b"content-length" in head.fields else None
+            caller.call_answered(response)
+            return
+        content, ended = self._begin_body(head, data)
+        response = Response(
+            head.status, headers, content=content, ended=ended, length=length if length >= 0 else None
+        )
+        caller.call_answered(response)
+
+    def _begin_body(self, head: ResponseHead, data: bytes) -> tuple[bytes, bool]:
+        length = head.length
+        reader: BodyReader
+        if length == CHUNKED:
+            reader = ChunkedBody(head.parser, head.parsed, "upstream_protocol")
+        elif length == UNTIL_CLOSE:
+            reader = BodyUntilClose()
+        else:
+            reader = CountedBody(length)
+        self._reader = reader
+        self._expect_within(self._backend.idle_timeout)
+        if not data:
+            return b"", False
+        content, rest = reader.feed(data)
+        if rest is not None:
+            self._end(spent=bool(rest))
+        return content, rest is not None
+
+    def _read_body(self, reader: BodyReader, data: bytes) -> None:
+        caller = self.caller
+        assert caller is not None
+        content, rest = reader.feed(data)
+        if rest is None:
+            self._expect_within(self._backend.idle_timeout)
+            if content:
+                caller.call_data(content, False)
+        else:
+            self._end(spent=bool(rest))
+            caller.call_data(content, True)
+
+    # Endings.
+
+    def _end(self, *, spent: bool) -> None:
+        """The answer is whole: give the connection back before the answer goes on."""
+        self.caller = None
+        self._reader = None
+        if spent or self._spent or not self._sent:
+            self.discard(abort=not self._sent)
+        else:
+            if self._paused:
+                self.resume()
+            self._owner.freed(self)
+
+    def _fail(self, failure: Failure) -> None:
+        caller, self.caller = self.caller, None
+        self.discard()
+        if caller is not None:
+            caller.call_lost(failure)
+
+    def _broken_off(self) -> Failure:
+        if self._reader is None:
+            return Failure("upstream_closed", "the backend closed the connection before it answered")
+        return Failure("truncated", "the backend's answer broke off")
+
+    def _expect_within(self, seconds: float) -> None:
+        """0: no deadline."""
+        self.deadline = self._wheel.now + seconds if seconds else NEVER
+        self._wheel.watch(self)
+
+
+def _declares_body(head: ResponseHead) -> bool:
+    return head.status == 204 and (b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0")

@@ -1,0 +1,45 @@
+"""Freshly written HTTP/1.1 heads and chunks: exactly one framing field each (RFC 9112 section 6)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from ...filters.api import Headers
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_LINE = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_COLON = b": "
+
+
+def status_line(status: int) -> bytes:
+    """The status line; an unknown status has an empty reason phrase."""
+    return _STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def field_lines(headers: Headers) -> bytes:
+    """The field lines, each with its line end."""
+    if not headers:
+        return b""
+    return b"\r\n".join([name + _COLON + value for name, value in headers]) + b"\r\n"
+
+
+def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, tail: bytes) -> bytes:
+    """A request head. `tail` holds the framing and hop-by-hop lines, each with its line end."""
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, host, field_lines(headers), tail)
+
+
+def response_head(status: int, headers: Headers, tail: bytes) -> bytes:
+    """A response head. `tail` as in `request_head`."""
+    return status_line(status) + field_lines(headers) + tail + b"\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk; b"" for no data, since an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def framing(length: int | None) -> bytes:
+    """The one framing line for a declared length in bytes, or None for chunks."""
+    return b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length

@@ -1,0 +1,254 @@
+"""The data plane of one worker: everything that serves requests, wired together, and owned by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ipaddress
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any
+
+from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
+from ..filters.api import Failure, Request
+from . import trace
+from .http1.downstream import ServerConnection
+from .pipeline import LiveExchange
+from .pool import BackendPool, tls_context
+from .rescue import status_of
+from .telemetry.stats import CallStats, Gauges, ListenerGauge, Stats
+from .timers import Wheel
+log = logging.getLogger(__name__)
+
+_MAX_TASKS = 10_000
+_NO_BACKEND = Backend(name="", version="", endpoints=())
+_NO_ROUTE = Route(name="", backend=_NO_BACKEND, chain=Chain())
+
+
+class Port:
+    """A listener as this worker serves it. Mutable state: its values as of the last snapshot, its open connections."""
+
+    def __init__(self, plane: DataPlane, listener: Listener) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.scheme = b"http"
+        self.connections: set[ServerConnection] = set()
+        self.servers: list[asyncio.Server] = []
+        self.accepted = 0
+        self.refused = 0
+
+    def accept(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection."""
+        self.accepted += 1
+        return ServerConnection(self.plane, self)
+
+    def opened(self, connection: ServerConnection) -> bool:
+        """Enter the connection; False where the listener is full."""
+        self.connections.add(connection)
+        if len(self.connections) > self.listener.max_connections:
+            self.refused += 1
+            return False
+        return True
+
+    def closed(self, connection: ServerConnection) -> None:
+        """The connection is gone."""
+        self.connections.discard(connection)
+        self.plane.connection_closed()
+
+    def peer(self, transport: asyncio.BaseTransport) -> tuple[str, bool]:
+        """The peer's address, and whether the listener trusts it."""
+        name = transport.get_extra_info("peername")
+        if not isinstance(name, tuple):
+            return "unix", self.listener.trust_unix
+        if not self.listener.trust:
+            return name[0], False
+        address: Any = ipaddress.ip_address(name[0].partition("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        return name[0], any(address in network for network in self.listener.trust)
+
+
+class DataPlane:
+    """Serves the listeners of the current snapshot. It is also the `Services` lent to filters.
+
+    Mutable state: the snapshot (replaced by one store), ports by listener name, pools by backend name (both outlive
+    snapshots), and the supervised tasks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stats: Stats) -> None:
+        self.loop = loop
+        self.stats = stats
+        self.wheel = Wheel(loop)
+        self.wheel.start()
+        self.rng = random.Random()
+        self.below = self.rng.randrange
+        self.snapshot: Snapshot | None = None
+        self.draining = False
+        self.draining_refuses = False
+        self._ports: dict[str, Port] = {}
+        self._pools: dict[str, BackendPool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._contexts: dict[Tls, ssl.SSLContext] = {}
+        self._calls: dict[tuple[str, str], CallStats] = {}
+        self._emptied = asyncio.Event()
+        self._date = b""
+        self._date_until = 0.0
+
+    # Services for filters.
+
+    @property
+    def services(self) -> DataPlane:
+        """What filters may use: `Services` of filters/api.py."""
+        return self
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return monotonic()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Supervised work that outlives its exchange. Raises Failure("overloaded") at the bound."""
+        if len(self._tasks) >= _MAX_TASKS:
+            work.close()
+            raise Failure("overloaded", "too much work is running beside the requests")
+        self.spawn_task(work).set_name(name)
+
+    def spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose end is noticed, and whose failure is logged."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)
+
+    # Configuration.
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serve by this snapshot from now on; exchanges under way finish by theirs."""
+        for name, backend in snapshot.backends.items():
+            pool = self._pools.get(name)
+            if pool is None:
+                self._pools[name] = BackendPool(self, backend)
+            else:
+                pool.configure(backend)
+        for name in [name for name in self._pools if name not in snapshot.backends]:
+            self._pools.pop(name).close()
+        for name, port in self._ports.items():
+            if name in snapshot.listeners:
+                port.listener = snapshot.listeners[name]
+        self._calls.clear()
+        self.snapshot = snapshot
+
+    async def listen(self, name: str, sock: socket.socket) -> None:
+        """Serve this listener of the snapshot on a bound, listening socket, which stays the caller's to keep."""
+        assert self.snapshot is not None
+        port = self._ports.get(name)
+        if port is None:
+            port = self._ports[name] = Port(self, self.snapshot.listeners[name])
+        if sock.family == socket.AF_UNIX:
+            server = await self.loop.create_unix_server(port.accept, sock=sock)
+        else:
+            server = await self.loop.create_server(port.accept, sock=sock, backlog=4096)
+        port.servers.append(server)
+
+    def unlisten(self, name: str) -> None:
+        """Take no more connections on this listener; those that are open end after their answer."""
+        port = self._ports.get(name)
+        if port is not None:
+            for server in port.servers:
+                server.close()
+            port.servers.clear()
+            for connection in list(port.connections):
+                connection.drain()
+
+    async def drain(self, grace_s: float) -> None:
+        """Close idle connections, let answers under way end within the grace period, then cut what is left."""
+        self.draining = True
+        for name in self._ports:
+            self.unlisten(name)
+        if self.open_connections():
+            try:
+                await asyncio.wait_for(self._emptied.wait(), grace_s)
+            except TimeoutError:
+                left = [each for port in self._ports.values() for each in port.connections]
+                log.warning("drain: the grace period is over, cutting %d connections", len(left))
+                for connection in left:
+                    connection.cut()
+        for pool in self._pools.values():
+            pool.close()
+
+    def open_connections(self) -> int:
+        """Client connections, all ports together."""
+        return sum(len(port.connections) for port in self._ports.values())
+
+    def connection_closed(self) -> None:
+        """Called by a port."""
+        if self.draining and not self.open_connections():
+            self._emptied.set()
+
+    def gauges(self) -> Gauges:
+        """What is open now."""
+        return Gauges(
+            pools=[gauge for pool in self._pools.values() for gauge in pool.gauges()],
+            listeners=[
+                ListenerGauge(name, len(port.connections), port.accepted, port.refused)
+                for name, port in self._ports.items()
+            ],
+        )
+
+    # For connections and exchanges.
+
+    def open(
+        self, connection: ServerConnection, request: Request, started: float, spans: trace.Context,
+        upgrade: bytes | None,
+    ) -> LiveExchange:  # fmt: skip
+        """Open the exchange of one request, by the snapshot of this moment."""
+        snapshot = self.snapshot
+        assert snapshot is not None
+        route = snapshot.match(request) or _NO_ROUTE
+        return LiveExchange(self, connection, request, route, started, spans, upgrade)
+
+    def pool(self, name: str) -> BackendPool:
+        """The pool of a backend. Raises KeyError for a backend that is in no snapshot."""
+        return self._pools[name]
+
+    def backend(self, name: str) -> Backend:
+        """The backend of this name as of the current snapshot."""
+        return self._pools[name].backend
+
+    def stats_of(self, route: Route, backend: Backend) -> CallStats:
+        """Where calls of this route to this backend are counted."""
+        key = (route.name, backend.name)
+        stats = self._calls.get(key)
+        if stats is None:
+            stats = self._calls[key] = self.stats.call(route.name, backend.name, backend.version)
+        return stats
+
+    def refused(self, failure: Failure) -> None:
+        """Count what never became an exchange."""
+        self.stats.call("", "", "").record(status_of(failure), failure.reason, None, 0.0, 0, 0)
+
+    def ids(self) -> tuple[bytes, bytes, bytes]:
+        """A request id and a trace id of 32 hexadecimal digits, a span id of 16."""
+        digits = b"%080x" % self.rng.getrandbits(320)
+        return digits[:32], digits[32:64], digits[64:]
+
+    def tls_context(self, tls: Tls) -> ssl.SSLContext:
+        """The context of these settings, made once. Raises OSError for unreadable files."""
+        context = self._contexts.get(tls)
+        if context is None:
+            context = self._contexts[tls] = tls_context(tls)
+        return context
+
+    def date(self) -> bytes:
+        """The Date of an answer, RFC 9110 section 6.6.1, made anew once a second."""
+        if self.wheel.now >= self._date_until:
+            self._date = email.utils.formatdate(usegmt=True).encode()
+            self._date_until = self.wheel.now + 1.0
+        return self._date

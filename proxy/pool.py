@@ -1,0 +1,309 @@
+"""Connections to backends: who takes the next call, over a warm connection or a new one, and what is refused.
+
+A `Target` is one address of one endpoint; a `BackendPool` owns the targets of one backend and outlives snapshots, so
+that endpoints which a reload left alone keep their warm connections and their health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ..config.snapshot import Backend, Endpoint, Tls
+from ..filters.api import Failure
+from . import balance
+from .dns import Resolver, is_literal
+from .http1.upstream import ClientConnection
+from .telemetry.stats import PoolGauge
+
+if TYPE_CHECKING:
+    from .exchange import Call
+    from .plane import DataPlane
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+
+
+class Waiter(Protocol):
+    """Who asked for a connection; hears exactly one of the two."""
+
+    def connected(self, call: Call, target: Target) -> None: ...
+
+    def unavailable(self, failure: Failure, target: Target | None) -> None: ...
+
+
+class Target:
+    """One address of one endpoint.
+
+    Mutable state: `idle`, warm connections, the latest used last; `open`, all of them and those being opened;
+    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred.
+    """
+
+    __slots__ = (
+        "address", "backend", "connecting", "down_until", "endpoint", "failures", "idle", "in_flight", "label", "open",
+        "pool",
+    )  # fmt: skip
+
+    def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str, backend: Backend) -> None:
+        self.pool = pool
+        self.endpoint = endpoint
+        self.address = address
+        self.backend = backend
+        self.label = endpoint.label if address in (endpoint.host, "") else f"{endpoint.label} ({address})"
+        self.idle: list[ClientConnection] = []
+        self.open = 0
+        self.connecting = 0
+        self.in_flight = 0
+        self.failures = 0
+        self.down_until = 0.0
+
+    def warm(self) -> ClientConnection | None:
+        """The warm connection used last."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                return connection
+            connection.discard()
+        return None
+
+    def freed(self, connection: ClientConnection) -> None:
+        """The owner's part of a `ClientConnection`: it may serve another call."""
+        if self.pool.closed or self.pool.serve_waiting(self, connection):
+            if self.pool.closed:
+                connection.discard(abort=False)
+            return
+        connection.idle_for(self.backend.keep_alive)
+        self.idle.append(connection)
+
+    def lost(self, connection: ClientConnection) -> None:
+        """The owner's part of a `ClientConnection`: it is gone."""
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self.pool.room()
+
+    def failed(self, now: float) -> None:
+        """A connection could not be opened: prefer others for a while, the longer the oftener."""
+        self.failures += 1
+        self.down_until = now + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
+
+    async def open_connection(self, plane: DataPlane) -> ClientConnection:
+        """A new connection. Raises OSError (ssl.SSLError among them) or TimeoutError."""
+        loop, tls, endpoint = plane.loop, self.endpoint.tls, self.endpoint
+        context = plane.tls_context(tls) if tls is not None else None
+        name = (tls.server_name or endpoint.host) if tls is not None else None
+
+        def protocol() -> ClientConnection:
+            return ClientConnection(self, plane.wheel)
+
+        async with asyncio.timeout(self.backend.connect_timeout or None):
+            if endpoint.unix is not None:
+                _, connection = await loop.create_unix_connection(
+                    protocol, endpoint.unix, ssl=context, server_hostname=name
+                )
+            else:
+                _, connection = await loop.create_connection(
+                    protocol, self.address, endpoint.port, ssl=context, server_hostname=name
+                )
+        return connection
+
+
+class BackendPool:
+    """The targets of one backend and the requests that wait for one.
+
+    Mutable state: `in_flight`, exchanges that chose this backend and are not over, at most `max_in_flight`;
+    `_waiting`, those among them for whom every target is at `max_connections`, at most `max_pending`.
+    """
+
+    def __init__(self, plane: DataPlane, backend: Backend) -> None:
+        self._plane = plane
+        self.backend = backend
+        self.in_flight = 0
+        self.closed = False
+        self.targets: list[Target] = []
+        self._waiting: deque[Waiter] = deque()
+        self._resolvers: dict[Endpoint, Resolver] = {}
+        self._turn = 0
+        self.configure(backend)
+
+    def configure(self, backend: Backend) -> None:
+        """Take over a new snapshot's values; targets of unchanged endpoints stay as they are."""
+        self.backend = backend
+        for endpoint in [each for each in self._resolvers if each not in backend.endpoints]:
+            self._resolvers.pop(endpoint).stop()
+        for endpoint in backend.endpoints:
+            if not is_literal(endpoint) and endpoint not in self._resolvers:
+                resolver = Resolver(endpoint, backend.dns_refresh, self._resolved)
+                self._resolvers[endpoint] = resolver
+                self._plane.spawn_task(resolver.run())
+        self._rebuild()
+
+    def close(self) -> None:
+        """The backend is in no snapshot any more: idle connections close now, the others after their call."""
+        self.closed = True
+        for resolver in self._resolvers.values():
+            resolver.stop()
+        for target in self.targets:
+            for connection in list(target.idle):
+                connection.discard(abort=False)
+
+    def enter(self) -> None:
+        """Take a place among the exchanges in flight. Raises Failure("overloaded")."""
+        if self.in_flight >= self.backend.max_in_flight:
+            raise Failure("overloaded", f"backend {self.backend.name} has {self.backend.max_in_flight} calls in flight")
+        self.in_flight += 1
+
+    def exit(self, waiter: Waiter) -> None:
+        """Give the place back."""
+        self.in_flight -= 1
+        if self._waiting and waiter in self._waiting:
+            self._waiting.remove(waiter)
+
+    def leave(self, target: Target | None) -> None:
+        """A call on this target is over."""
+        if target is not None:
+            target.in_flight -= 1
+
+    def has_other(self, tried: Sequence[Target]) -> bool:
+        """Whether there is a target not tried yet."""
+        return bool(balance.without(self.targets, tried))
+
+    def connect(self, waiter: Waiter, tried: Sequence[Target] = (), *, fresh: bool = False) -> None:
+        """Find a target and a connection; the waiter hears of it at once or later."""
+        targets = self.targets
+        if not targets:
+            self._plane.spawn_task(self._connect_when_resolved(waiter))
+            return
+        if len(targets) > 1:
+            target = self._pick(balance.without(targets, tried) or targets)
+        else:
+            target = targets[0]
+        connection = None if fresh else target.warm()
+        if connection is not None:
+            target.in_flight += 1
+            waiter.connected(connection, target)
+        elif self._full(target):
+            self._wait(waiter)
+        else:
+            self._open(target, waiter)
+
+    def serve_waiting(self, target: Target, connection: ClientConnection) -> bool:
+        """Hand a freed connection to a request that waits for one."""
+        if not self._waiting or target not in self.targets:
+            return False
+        waiter = self._waiting.popleft()
+        connection.reused = True
+        target.in_flight += 1
+        waiter.connected(connection, target)
+        return True
+
+    def room(self) -> None:
+        """A connection is gone: one that waits may open another."""
+        if self._waiting and not self.closed:
+            self.connect(self._waiting.popleft())
+
+    def gauges(self) -> list[PoolGauge]:
+        """One line per target."""
+        now = self._plane.wheel.now
+        return [
+            PoolGauge(
+                backend=self.backend.name,
+                endpoint=target.label,
+                active=target.open - target.connecting - len(target.idle),
+                idle=len(target.idle),
+                connecting=target.connecting,
+                pending=len(self._waiting),
+                up=target.failures == 0 or target.down_until <= now,
+            )
+            for target in self.targets
+        ]
+
+    def _pick(self, targets: Sequence[Target]) -> Target:
+        now = self._plane.wheel.now
+        up = [target for target in targets if target.down_until <= now] or targets
+        if self.backend.max_connections:
+            up = [target for target in up if target.idle or not self._full(target)] or up
+        if self.backend.balance == "round_robin":
+            self._turn += 1
+            return balance.round_robin(up, self._turn)
+        return balance.least_request(up, self._plane.below)
+
+    def _full(self, target: Target) -> bool:
+        limit = self.backend.max_connections
+        return limit > 0 and target.open >= limit
+
+    def _wait(self, waiter: Waiter) -> None:
+        if len(self._waiting) >= self.backend.max_pending:
+            waiter.unavailable(
+                Failure("overloaded", f"{len(self._waiting)} requests wait for backend {self.backend.name}"), None
+            )
+        else:
+            self._waiting.append(waiter)
+
+    def _open(self, target: Target, waiter: Waiter) -> None:
+        target.in_flight += 1
+        target.open += 1
+        target.connecting += 1
+        self._plane.spawn_task(self._open_for(target, waiter))
+
+    async def _open_for(self, target: Target, waiter: Waiter) -> None:
+        try:
+            connection = await target.open_connection(self._plane)
+        except (OSError, TimeoutError) as error:
+            target.connecting -= 1
+            target.open -= 1
+            target.in_flight -= 1
+            target.failed(self._plane.wheel.now)
+            log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, _why(error))
+            self.room()
+            waiter.unavailable(
+                Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target
+            )
+            return
+        target.connecting -= 1
+        target.failures = 0
+        waiter.connected(connection, target)
+
+    async def _connect_when_resolved(self, waiter: Waiter) -> None:
+        for resolver in self._resolvers.values():
+            await resolver.first.wait()
+        if self.targets:
+            self.connect(waiter)
+        else:
+            waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} has no address"), None)
+
+    def _resolved(self, endpoint: Endpoint, addresses: tuple[str, ...]) -> None:
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        known = {(target.endpoint, target.address): target for target in self.targets}
+        targets = []
+        for endpoint in self.backend.endpoints:
+            resolver = self._resolvers.get(endpoint)
+            for address in resolver.addresses if resolver is not None else (endpoint.host,):
+                target = known.pop((endpoint, address), None) or Target(self, endpoint, address, self.backend)
+                target.backend = self.backend
+                targets.append(target)
+        self.targets = targets
+        for target in known.values():
+            for connection in list(target.idle):
+                connection.discard(abort=False)
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """A verifying client context. Raises OSError for unreadable files."""
+    context = ssl.create_default_context(cafile=tls.ca)
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+def _why(error: BaseException) -> str:
+    return "timed out" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
