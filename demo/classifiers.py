@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 Features: TypeAlias = Sequence[float]
 
+Kind: TypeAlias = Literal["logistic", "bayes"]
+
+KINDS: tuple[Kind, ...] = ("logistic", "bayes")
 SPECIES = ("setosa", "versicolor", "virginica")
 DATA = Path(__file__).with_name("iris.csv")
 
@@ -55,7 +58,7 @@ def most_probable(probabilities: Sequence[float]) -> int:
     return max(range(len(probabilities)), key=probabilities.__getitem__)
 
 
-def train(kind: Literal["logistic", "bayes"], rows: Sequence[Flower]) -> Classifier:
+def train(kind: Kind, rows: Sequence[Flower]) -> Classifier:
     """Train one of the two models."""
     return LogisticRegression(rows) if kind == "logistic" else GaussianNaiveBayes(rows)
 

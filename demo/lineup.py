@@ -56,7 +56,9 @@ LINEUPS: Mapping[Server, Lineup] = {
         ("v2", "chat"),
     ),
     "kserve": Lineup(
-        "two classifiers of Fisher's irises behind KServe", _classifiers(_python("kserve"), "demo.servers.on_kserve"), ("v2",)
+        "two classifiers of Fisher's irises behind KServe",
+        _classifiers(_python("kserve"), "demo.servers.on_kserve"),
+        ("v2",),
     ),
     "mlserver": Lineup(
         "two scikit-learn classifiers of Fisher's irises behind MLServer",

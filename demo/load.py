@@ -1,15 +1,19 @@
-"""A bounded load: callers that ask, compare the answer with the one the model gives without the proxy, and ask again."""
+"""A bounded load: callers that ask and compare the answer with the one the model gives without the proxy."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import aiohttp
 
 from .questions import Question, essence
+
+Known: TypeAlias = tuple[Question, bytes]
+"""A question, and the essence of the answer that its model gives without the proxy."""
 
 
 class Tally:
@@ -51,7 +55,7 @@ def _line(times: Sequence[float]) -> str:
 async def run(
     session: aiohttp.ClientSession,
     base: str,
-    expected: Mapping[Question, bytes],
+    known: Sequence[Known],
     *,
     seconds: float,
     callers: int,
@@ -60,10 +64,10 @@ async def run(
     """Ask all questions in turn, over and over, for so many seconds; report each second."""
     loop = asyncio.get_running_loop()
     tally = Tally()
-    turn = itertools.cycle(expected)
+    turn = itertools.cycle(known)
     end = loop.time() + seconds
     async with asyncio.TaskGroup() as group:
-        pending = {group.create_task(_caller(session, base, turn, expected, end, tally)) for _ in range(callers)}
+        pending = {group.create_task(_caller(session, base, turn, end, tally)) for _ in range(callers)}
         for lap in itertools.count(1):
             _, pending = await asyncio.wait(pending, timeout=1.0)
             report(lap, tally.lap())
@@ -72,21 +76,14 @@ async def run(
     raise AssertionError("a task group ends only when its callers do")
 
 
-async def _caller(
-    session: aiohttp.ClientSession,
-    base: str,
-    turn: Iterator[Question],
-    expected: Mapping[Question, bytes],
-    end: float,
-    tally: Tally,
-) -> None:
+async def _caller(session: aiohttp.ClientSession, base: str, turn: Iterator[Known], end: float, tally: Tally) -> None:
     clock = asyncio.get_running_loop().time
     while (began := clock()) < end:
-        question = next(turn)
+        question, expected = next(turn)
         try:
             status, body = await ask(session, base, question)
             complaint = None if status == 200 else f"{question.path}: status {status}"
-            if complaint is None and essence(question, body) != expected[question]:
+            if complaint is None and essence(question, body) != expected:
                 complaint = f"{question.path}: not what {question.backend} answers without the proxy"
         except (aiohttp.ClientError, TimeoutError) as error:
             complaint = f"{question.path}: {type(error).__name__}: {error}"

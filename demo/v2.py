@@ -68,7 +68,9 @@ def infer(model: Classifier, name: str, version: str, request: object) -> Json:
 
 def _rows(request: object) -> list[list[float]]:
     match request:
-        case {"inputs": [{"shape": [int() as count, 4], "datatype": "FP64" | "FP32" | "INT64", "data": list() as data}]}:
+        case {
+            "inputs": [{"shape": [int() as count, 4], "datatype": "FP64" | "FP32" | "INT64", "data": list() as data}]
+        }:
             flat = _flat(data) if data and isinstance(data[0], list) else data
         case _:
             raise BadRequest("expected one input: shape [n, 4], datatype FP64, FP32 or INT64, data a list")

@@ -14,7 +14,7 @@ import numpy as np
 from ..classifiers import flowers, most_probable, split, train
 
 
-class Iris(kserve.Model):
+class Iris(kserve.Model):  # type: ignore[misc]  # KServe is not installed where types are checked
     """Answers with the species (INT64, an index) and the probabilities (FP64) of each flower."""
 
     def __init__(self, kind: Any, version: str) -> None:

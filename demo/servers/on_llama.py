@@ -17,15 +17,16 @@ import xllamacpp
 
 WIDTH, HEADS, LAYERS, FEED_FORWARD, CONTEXT = 64, 4, 2, 128, 2048
 SPECIAL = ("<unk>", "<s>", "</s>")
-WORDS = """
-a act actor actress again aisle all and applause apron as audience backdrop balcony before bow box brief call cast
-chorus circle close comedy cue curtain dance dark director do drama dress each encore enter exit farce fly follow
-foyer gallery glow go green hall hush in interval it joke lamp light line loud make mask mime monologue night no
-note of on one open opera orchestra over page part pause pit play plot prologue prompt prop quiet read rehearse
-rise role row run say scene score script seat set she show silence sing slow soft song speak spot stage stand star
-step still street swift tale tear that the then they to tragedy trap under understudy verse voice wait wake walk
-wardrobe watch when whisper whole wing with word yes you
-""".split()
+TEXT = (
+    "a act actor actress again aisle all and applause apron as audience backdrop balcony before bow box brief "
+    "call cast chorus circle close comedy cue curtain dance dark director do drama dress each encore enter exit "
+    "farce fly follow foyer gallery glow go green hall hush in interval it joke lamp light line loud make mask "
+    "mime monologue night no note of on one open opera orchestra over page part pause pit play plot prologue "
+    "prompt prop quiet read rehearse rise role row run say scene score script seat set she show silence sing slow "
+    "soft song speak spot stage stand star step still street swift tale tear that the then they to tragedy trap "
+    "under understudy verse voice wait wake walk wardrobe watch when whisper whole wing with word yes you "
+)
+WORDS = TEXT.split()
 
 
 def tokens() -> tuple[list[str], list[float], list[int]]:

@@ -23,7 +23,7 @@ MODELS: dict[str, Any] = {"logistic": lambda: LogisticRegression(max_iter=1000),
 
 
 def write_folder(folder: Path, *, kind: str, version: str, port: int) -> None:
-    """Train the model and write what `mlserver start` reads. MLServer's gRPC and metrics ports are left to the system."""
+    """Train the model and write what `mlserver start` reads; the port of gRPC, which is not used here, is any."""
     training, _ = split(flowers())
     model = MODELS[kind]().fit([row.features for row in training], [row.species for row in training])
     joblib.dump(model, folder / "model.joblib")
