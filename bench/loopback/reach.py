@@ -1,0 +1,91 @@
+"""The targets, and how far each figure is from its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .figures import median
+
+FLAT_MIB = 8.0  # memory is flat when it rises by no more than this while a GiB passes
+
+Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Scenario, subject, figure."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to reach. `figure` takes it from the medians and raises KeyError when something was not measured."""
+
+    name: str
+    figure: Callable[[Medians], float]
+    limit: float
+    unit: str = ""
+    at_least: bool = False  # else: at most
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what became of it."""
+
+    target: str
+    limit: str
+    figure: float | None
+    state: str  # "reached", "missed by N %" or "not measured"
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is there and within its limit."""
+        return self.state == "reached"
+
+
+def _ratio(scenario: str, figure: str, other: str) -> Callable[[Medians], float]:
+    return lambda medians: medians[scenario]["understudy"][figure] / medians[scenario][other][figure]
+
+
+def _own(scenario: str, figure: str) -> Callable[[Medians], float]:
+    return lambda medians: medians[scenario]["understudy"][figure]
+
+
+TARGETS = (
+    Target("1 KiB, 32 connections: CPU per request / Envoy's", _ratio("plain", "cpu_us_per_request", "envoy"), 0.66),
+    Target(
+        "1 KiB, 32 connections: requests/s / the aiohttp proxy's",
+        _ratio("plain", "requests_per_s", "aiohttp"),
+        5,
+        at_least=True,
+    ),
+    Target("1 KiB, 32 connections: CPU per request / the splice's", _ratio("plain", "cpu_us_per_request", "splice"), 3),
+    Target("1 MiB bodies: CPU per request / Envoy's", _ratio("mib", "cpu_us_per_request", "envoy"), 1),
+    Target("1 GiB upload, slow backend: memory grows by", _own("upload", "growth_mib"), FLAT_MIB, "MiB"),
+    Target("1 GiB download, slow client: memory grows by", _own("download", "growth_mib"), FLAT_MIB, "MiB"),
+    Target("SSE, 1,000 streams: p99 delay per event / Envoy's", _ratio("sse", "delay_p99_us", "envoy"), 1),
+    Target("half of the lower peak: p99 / Envoy's", _ratio("half-load", "latency_p99_us", "envoy"), 1),
+    Target("control + one worker, after load: PSS", _own("memory", "pss_after_load_mib"), 110, "MiB"),
+    Target("memory per idle connection", _own("memory", "idle_kib_per_connection"), 20, "KiB"),
+)
+
+
+def medians_of(
+    figures: Mapping[str, Mapping[str, Mapping[str, list[float]]]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The median over its rounds of every figure."""
+    return {
+        scenario: {
+            subject: {name: median(values) for name, values in each.items()} for subject, each in subjects.items()
+        }
+        for scenario, subjects in figures.items()
+    }
+
+
+def judge(target: Target, medians: Medians) -> Verdict:
+    """Compare one target with what was measured."""
+    limit = f"{'≥' if target.at_least else '≤'} {target.limit:g} {target.unit}".strip()
+    try:
+        figure = target.figure(medians)
+    except KeyError:
+        return Verdict(target.name, limit, None, "not measured")
+    reached = figure >= target.limit if target.at_least else figure <= target.limit
+    if reached:
+        return Verdict(target.name, limit, figure, "reached")
+    return Verdict(target.name, limit, figure, f"missed by {abs(figure / target.limit - 1):.0%}")

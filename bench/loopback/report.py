@@ -1,0 +1,117 @@
+"""The figures as tables for people (Markdown) and as JSON for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .reach import Medians, Verdict
+
+COLUMNS = {
+    "requests_per_s": ("requests/s", "{:,.0f}"),
+    "cpu_us_per_request": ("CPU µs/request", "{:,.1f}"),
+    "cpu_share": ("its core", "{:.0%}"),
+    "load_core_share": ("load's core", "{:.0%}"),
+    "foreign_share": ("others on its core", "{:.0%}"),
+    "stolen_share": ("stolen", "{:.1%}"),
+    "rate_per_s": ("rate/s", "{:,.0f}"),
+    "latency_p50_us": ("p50 µs", "{:,.0f}"),
+    "latency_p99_us": ("p99 µs", "{:,.0f}"),
+    "max_us": ("max µs", "{:,.0f}"),
+    "delay_p50_us": ("delay p50 µs", "{:,.0f}"),
+    "delay_p99_us": ("delay p99 µs", "{:,.0f}"),
+    "growth_mib": ("grows by MiB", "{:,.1f}"),
+    "pss_peak_mib": ("PSS peak MiB", "{:,.1f}"),
+    "mib_per_s": ("MiB/s", "{:,.0f}"),
+    "pss_start_mib": ("PSS at start MiB", "{:,.1f}"),
+    "idle_kib_per_connection": ("KiB per idle connection", "{:,.1f}"),
+    "pss_after_load_mib": ("PSS after load MiB", "{:,.1f}"),
+    "rss_after_load_mib": ("RSS after load MiB", "{:,.1f}"),
+}
+TITLES = {
+    "memory": "Memory: each alone, fresh; 2,000 idle connections, then load at 1,024 and 32",
+    "plain": "1 KiB POST, 32 connections",
+    "plain-1024": "1 KiB POST, 1,024 connections",
+    "half-load": "Constant rate: half of the lower peak, the same for all",
+    "half-load-own": "Constant rate: half of its own peak",
+    "mib": "1 MiB POST, 8 connections; the backend answers when it has read it whole",
+    "mib-echo": "1 MiB POST and the same 1 MiB back, 8 connections",
+    "upload": "1 GiB upload, slow backend",
+    "download": "1 GiB download, slow client",
+    "sse": "Server-sent events: delay from the backend's write to the client's read",
+}
+DISTURBED = 0.05  # of a core, taken by others: more than this and the figures are not to be believed
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def scenario_table(name: str, subjects: Mapping[str, Mapping[str, float]]) -> str:
+    """One scenario's medians, a line for each subject."""
+    columns = [column for column in COLUMNS if any(column in figures for figures in subjects.values())]
+    rows = [
+        [subject, *(COLUMNS[column][1].format(figures[column]) if column in figures else "" for column in columns)]
+        for subject, figures in subjects.items()
+    ]
+    return f"### {TITLES[name]}\n\n" + table(["", *(COLUMNS[column][0] for column in columns)], rows)
+
+
+def reach_table(verdicts: list[Verdict]) -> str:
+    """Every target, its figure, and what became of it."""
+    rows = [
+        [each.target, each.limit, "-" if each.figure is None else f"{each.figure:.2f}", each.state] for each in verdicts
+    ]
+    return "### Reach\n\n" + table(["", "target", "figure", ""], rows)
+
+
+def disturbances(medians: Medians) -> list[str]:
+    """Scenarios during which somebody else took part of a core."""
+    return [
+        f"{scenario}, {subject}: {max(figures.get('foreign_share', 0), figures.get('stolen_share', 0)):.0%} of a core"
+        for scenario, subjects in medians.items()
+        for subject, figures in subjects.items()
+        if max(figures.get("foreign_share", 0), figures.get("stolen_share", 0)) > DISTURBED
+    ]
+
+
+def markdown(medians: Medians, verdicts: list[Verdict]) -> str:
+    """Everything, in the order in which it was measured."""
+    parts = [scenario_table(name, subjects) for name, subjects in medians.items()]
+    parts.append(reach_table(verdicts))
+    if disturbed := disturbances(medians):
+        parts.append("Disturbed, do not quote: " + "; ".join(disturbed))
+    return "\n\n".join(parts)
+
+
+def save(
+    file: Path, machine: dict[str, object], options: Any, medians: Medians, figures: Any, verdicts: list[Verdict]
+) -> None:
+    """Write the whole run as JSON: medians, and every round behind them."""
+    document = {
+        "schema": "understudy.bench/1",
+        "machine": machine,
+        "options": dataclasses.asdict(options),
+        "reach": [dataclasses.asdict(each) for each in verdicts],
+        "disturbed": disturbances(medians),
+        "medians": medians,
+        "rounds": figures,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(_rounded(document), indent=1, ensure_ascii=False) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Four significant digits more than anybody may quote, so that results can be compared by eye."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return value

@@ -1,0 +1,209 @@
+"""What is measured. Every scenario goes round all subjects before it begins its next round: A B C D, A B C D, …"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from . import usage
+from .figures import median
+from .peers import Ports, bulk_count, plain_count
+from .processes import Child, python, running
+from .subjects import Subject, probe, start_subject
+from .wire import BLOCK, BULK_PATH, MIB, PLAIN_PATH, REQUEST_BODY, BenchError, digest_of_blocks, sink_answer
+from .wrk import Cores, Load, measure
+
+KIB = 1024
+SAMPLE_S = 0.1  # between two looks at a subject's memory
+SETTLE_S = 0.5  # after connections have been opened, before memory is read
+GRACE_S = 20.0  # by which a generator may be late before it is ended
+OPEN_CONNECTIONS = 64  # of the constant-rate load; a request that finds none free is charged for its wait
+
+Figures = dict[str, dict[str, list[float]]]
+"""Subject, figure, one value per round."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long and how much."""
+
+    subjects: tuple[str, ...]
+    rounds: int = 5
+    seconds: float = 3.5
+    warmup_s: float = 1.0
+    streams: int = 1000
+    events_per_s: int = 10_000  # over all streams
+    bulk_mib: int = 1024
+    bulk_rate_mib: int = 256  # what the slow peer reads in a second
+    idle: int = 2000
+
+
+@dataclass
+class Lab:
+    """Everything a scenario needs. Mutable state: the figures so far, and what is said while they come in."""
+
+    options: Options
+    cores: Cores
+    peers: Ports
+    folder: Path
+    say: Callable[[str], None]
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    figures: dict[str, Figures] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    )
+
+    def add(self, scenario: str, subject: str, figures: dict[str, float]) -> None:
+        """Keep one round's figures."""
+        for name, value in figures.items():
+            self.figures[scenario][subject][name].append(value)
+        self.say(f"{scenario:14} {subject:11} " + "  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
+
+    def turns(self, names: Sequence[str], rounds: int) -> Iterator[Subject]:
+        """All subjects, round after round."""
+        for _ in range(rounds):
+            for name in names:
+                yield self.subjects[name]
+
+    def generate(self, module: str, *args: object, limit_s: float) -> dict[str, float]:
+        """What one of the bench's own generators found. Raises BenchError when it met anything wrong, or is late."""
+        with self.generator(module, *args) as client:
+            return client.result(limit_s)
+
+    def generator(self, module: str, *args: object) -> contextlib.AbstractContextManager[Child]:
+        """One of the bench's own generators, running on the load's core."""
+        return running(module, python(f"bench.loopback.{module}", *args), self.cores.load, self.folder, talks=True)
+
+
+def plain(lab: Lab, name: str, connections: int) -> None:
+    """1 KiB to 1 KiB, as many requests as the subject can take."""
+    for subject in lab.turns(lab.options.subjects, lab.options.rounds):
+        load = Load(PLAIN_PATH, connections, REQUEST_BODY, answer_size=probe(subject))
+        _closed_loop(lab, name, subject, subject.ports.plain, load, partial(plain_count, lab.peers.plain))
+        probe(subject)
+
+
+def mib(lab: Lab, name: str, path: str, answer: bytes) -> None:
+    """1 MiB bodies; the backend answers when it has read one whole, and every answer is compared."""
+    for subject in lab.turns(lab.options.subjects, lab.options.rounds):
+        load = Load(path, 8, BLOCK, answer=answer)
+        _closed_loop(lab, name, subject, subject.ports.bulk, load, partial(bulk_count, lab.peers.bulk))
+
+
+def _closed_loop(lab: Lab, name: str, subject: Subject, port: int, load: Load, count: Callable[[], int]) -> None:
+    options = lab.options
+    figures = measure(
+        subject, port, load, count, lab.cores, lab.folder, warmup_s=options.warmup_s, seconds=options.seconds
+    )
+    lab.add(name, subject.name, figures)
+
+
+def bulk(lab: Lab, name: str) -> None:
+    """One body of a GiB with a slow peer: how far the subject's memory rises above where it was."""
+    options = lab.options
+    for subject in lab.turns(options.subjects, 1):
+        before = usage.memory(subject.pids()).pss
+        peak = before
+        with lab.generator("bulk", name, subject.ports.bulk, options.bulk_mib, options.bulk_rate_mib) as client:
+            while client.popen.poll() is None:
+                with contextlib.suppress(BenchError):  # it ended: result() says how
+                    client.pause(SAMPLE_S)
+                peak = max(peak, usage.memory(subject.pids()).pss)
+            seconds = client.result(GRACE_S)["seconds"]
+        figures = {
+            "growth_mib": (peak - before) / MIB,
+            "pss_peak_mib": peak / MIB,
+            "mib_per_s": options.bulk_mib / seconds,
+        }
+        lab.add(name, subject.name, figures)
+
+
+def sse(lab: Lab, name: str) -> None:
+    """The delay from the backend's write of an event to its arrival, over many streams; `direct` is without a proxy."""
+    options = lab.options
+    per_stream = options.events_per_s / options.streams
+    warmup, events = round(options.warmup_s * per_stream), round((options.warmup_s + options.seconds) * per_stream)
+    for subject in lab.turns(("direct", *options.subjects), options.rounds):
+        args = (subject.ports.events, options.streams, events, options.events_per_s, warmup)
+        result = lab.generate("watch", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+        lab.add(name, subject.name, {figure: result[figure] for figure in ("delay_p50_us", "delay_p99_us")})
+
+
+def half_load(lab: Lab, name: str) -> None:
+    """Latency under a constant rate: the same for all, half of the lowest peak; then half of each one's own."""
+    contenders: list[str] = [each for each in lab.options.subjects if each in ("understudy", "envoy")]
+    if not contenders:
+        return
+    if any(each not in lab.figures["plain"] for each in contenders):
+        raise BenchError("half-load needs the peaks of the scenario plain: add it to --only")
+    peaks = {each: median(lab.figures["plain"][each]["requests_per_s"]) for each in contenders}
+    rate = min(peaks.values()) / 2
+    floor = [each for each in ("direct", "splice") if each in lab.subjects]
+    for subject in lab.turns([*floor, *contenders], lab.options.rounds):
+        _constant_rate(lab, name, subject, rate)
+    for subject in lab.turns(contenders, lab.options.rounds):
+        _constant_rate(lab, f"{name}-own", subject, peaks[subject.name] / 2)
+
+
+def _constant_rate(lab: Lab, name: str, subject: Subject, rate: float) -> None:
+    options = lab.options
+    args = (subject.ports.plain, rate, options.seconds, options.warmup_s, OPEN_CONNECTIONS)
+    result = lab.generate("openloop", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+    figures = {figure: result[figure] for figure in ("latency_p50_us", "latency_p99_us", "max_us")}
+    lab.add(name, subject.name, {"rate_per_s": rate, **figures})
+
+
+def memory(lab: Lab, name: str) -> None:
+    """Each subject alone and fresh: memory per idle connection, then memory after load."""
+    options = lab.options
+    for each in options.subjects:
+        with contextlib.ExitStack() as stack:
+            subject = start_subject(stack, each, lab.peers, lab.cores.subject, lab.folder)
+            for _ in range(50):
+                probe(subject)
+            started = usage.memory(subject.pids())
+            idle_kib = _idle(lab, subject)
+            for connections in (1024, 32):
+                load = Load(PLAIN_PATH, connections, REQUEST_BODY, answer_size=probe(subject))
+                count = partial(plain_count, lab.peers.plain)
+                measure(subject, subject.ports.plain, load, count, lab.cores, lab.folder, warmup_s=0.5, seconds=2.0)
+            loaded = usage.memory(subject.pids())
+        figures = {
+            "pss_start_mib": started.pss / MIB,
+            "idle_kib_per_connection": idle_kib,
+            "pss_after_load_mib": loaded.pss / MIB,
+            "rss_after_load_mib": loaded.resident / MIB,
+        }
+        lab.add(name, each, figures)
+
+
+def _idle(lab: Lab, subject: Subject) -> float:
+    connections = lab.options.idle
+    before = usage.memory(subject.pids()).pss
+    with lab.generator("idle", subject.ports.plain, connections) as client:
+        assert client.popen.stdout is not None
+        if client.popen.stdout.readline().strip() != "open":
+            client.popen.wait(GRACE_S)
+            raise BenchError(f"{subject.name}: {client.complaint()}")
+        client.pause(SETTLE_S)
+        after = usage.memory(subject.pids()).pss
+        client.popen.communicate(timeout=GRACE_S)
+        if client.popen.returncode != 0:
+            raise BenchError(f"{subject.name}: {client.complaint()}")
+    return (after - before) / KIB / connections
+
+
+SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
+    "memory": memory,  # first: it starts and stops its own subjects, one at a time
+    "plain": partial(plain, connections=32),
+    "plain-1024": partial(plain, connections=1024),
+    "half-load": half_load,
+    "mib": partial(mib, path=BULK_PATH, answer=sink_answer(MIB, digest_of_blocks(1))),
+    "mib-echo": partial(mib, path=f"{BULK_PATH}?echo=1", answer=BLOCK),
+    "upload": bulk,
+    "download": bulk,
+    "sse": sse,
+}
