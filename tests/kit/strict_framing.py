@@ -6,6 +6,10 @@ from . import strict_grammar as grammar
 from .strict_message import Broken, Fields, Message, Request, Response, Short
 
 LARGEST_LENGTH = 2**63 - 1
+# RFC 9110 6.5.1: framing, routing, modifiers, authentication, content.
+UNFIT_FOR_TRAILERS = frozenset(
+    b"content-length transfer-encoding host authorization connection content-type trailer expect te".split()
+)
 
 
 def take_line(data: bytes, at: int) -> tuple[bytes, int]:
@@ -133,8 +137,10 @@ def _read_chunks(data: bytes, head: Message) -> None:
         extensions = line[len(size) :]
         if problem := grammar.problem_of_chunk_extensions(extensions):
             raise Broken(problem)
-        if extensions[:1] in (b" ", b"\t") or len(extensions) > 256:
-            head.doubts.append("RFC 9112 7.1.1: bad whitespace or long chunk extensions")
+        head.extension_bytes += len(extensions)
+        unquoted = b"".join(extensions.split(b'"')[::2])
+        if b" " in unquoted or b"\t" in unquoted:
+            head.doubts.append("RFC 9112 7.1.1: whitespace in chunk extensions")
         length = int(size, 16)
         if not length:
             break
@@ -148,4 +154,7 @@ def _read_chunks(data: bytes, head: Message) -> None:
         pieces.append(data[at : at + length])
         at += length + 2
     head.trailers, head.end = take_fields(data, at)
+    head.trailer_bytes = head.end - at
+    if UNFIT_FOR_TRAILERS & {name.lower() for name, _ in head.trailers}:
+        head.doubts.append("RFC 9110 6.5.1: a field that must not be sent as a trailer")
     head.body = b"".join(pieces)

@@ -40,6 +40,8 @@ class Message:
     framing: Framing = "none"
     body: bytes = b""
     trailers: Fields = field(default_factory=list)
+    trailer_bytes: int = 0
+    extension_bytes: int = 0  # of all chunks together
     doubts: list[str] = field(default_factory=list)
 
     def all(self, name: bytes) -> list[bytes]:
