@@ -28,6 +28,7 @@ class Process:
         self.name = name
         self._process = process
         self._log = log
+        self._began = asyncio.get_running_loop().time()
 
     @classmethod
     async def start(cls, name: str, command: Sequence[str], folder: Path) -> Process:
@@ -50,14 +51,13 @@ class Process:
         return self._process.pid
 
     async def answers(self, session: aiohttp.ClientSession, url: str, *, within_s: float = 60.0) -> float:
-        """Wait until the URL answers 200; return the seconds it took. Raises Failed."""
+        """Wait until the URL answers 200; return the seconds since the start. Raises Failed."""
         clock = asyncio.get_running_loop().time
-        began = clock()
-        while clock() - began < within_s:
+        while clock() - self._began < within_s:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
                     if response.status == 200:
-                        return clock() - began
+                        return clock() - self._began
             with contextlib.suppress(TimeoutError):
                 status = await asyncio.wait_for(self._process.wait(), 0.05)
                 raise Failed(f"{self.name} ended with status {status}:\n{self.log_tail()}")

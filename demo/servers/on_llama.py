@@ -16,6 +16,7 @@ import numpy as np
 import xllamacpp
 
 WIDTH, HEADS, LAYERS, FEED_FORWARD, CONTEXT = 64, 4, 2, 128, 2048
+SLOTS = 4  # sequences that are computed at the same time
 SPECIAL = ("<unk>", "<s>", "</s>")
 TEXT = (
     "a act actor actress again aisle all and applause apron as audience backdrop balcony before bow box brief "
@@ -91,8 +92,8 @@ def serve(model: Path, port: int) -> xllamacpp.Server:
     params.model_alias = {"tiny"}
     params.hostnames = ["127.0.0.1"]
     params.port = port
-    params.n_ctx = CONTEXT
-    params.n_parallel = 4
+    params.n_ctx = SLOTS * CONTEXT
+    params.n_parallel = SLOTS
     params.cpuparams.n_threads = 1
     params.endpoint_metrics = True
     return xllamacpp.Server(params)
