@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -105,20 +106,31 @@ class Child:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """SIGKILL to those that are still there."""
+    """SIGKILL to those that are still there, and wait until they have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            handle = os.pidfd_open(pid)
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], STOP_S)
+            finally:
+                os.close(handle)
 
 
 @contextlib.contextmanager
 def nothing_left_behind() -> Iterator[None]:
     """Adopt the orphans of every process started inside the block, and end whatever is left after it."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         yield
     finally:
-        kill(pid for pid in usage.family(os.getpid()) if pid != os.getpid())
+        left = [pid for pid in usage.family(os.getpid()) if pid != os.getpid()]
+        kill(left)
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def _accepts(port: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .figures import median
 
-FLAT_MIB = 8.0  # memory is flat when it rises by no more than this while a GiB passes
+FLAT_MIB = 8.0  # memory is flat when it rises by no more than this while one large body passes
 
 Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Scenario, subject, figure."""
@@ -57,9 +57,9 @@ TARGETS = (
     ),
     Target("1 KiB, 32 connections: CPU per request / the splice's", _ratio("plain", "cpu_us_per_request", "splice"), 3),
     Target("1 MiB bodies: CPU per request / Envoy's", _ratio("mib", "cpu_us_per_request", "envoy"), 1),
-    Target("1 GiB upload, slow backend: memory grows by", _own("upload", "growth_mib"), FLAT_MIB, "MiB"),
-    Target("1 GiB download, slow client: memory grows by", _own("download", "growth_mib"), FLAT_MIB, "MiB"),
-    Target("SSE, 1,000 streams: p99 delay per event / Envoy's", _ratio("sse", "delay_p99_us", "envoy"), 1),
+    Target("upload, slow backend: memory grows by", _own("upload", "growth_mib"), FLAT_MIB, "MiB"),
+    Target("download, slow client: memory grows by", _own("download", "growth_mib"), FLAT_MIB, "MiB"),
+    Target("SSE: p99 delay per event / Envoy's", _ratio("sse", "delay_p99_us", "envoy"), 1),
     Target("half of the lower peak: p99 / Envoy's", _ratio("half-load", "latency_p99_us", "envoy"), 1),
     Target("control + one worker, after load: PSS", _own("memory", "pss_after_load_mib"), 110, "MiB"),
     Target("memory per idle connection", _own("memory", "idle_kib_per_connection"), 20, "KiB"),

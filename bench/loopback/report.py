@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .reach import Medians, Verdict
+from .scenarios import Options
 
 COLUMNS = {
     "requests_per_s": ("requests/s", "{:,.0f}"),
@@ -32,16 +33,16 @@ COLUMNS = {
     "rss_after_load_mib": ("RSS after load MiB", "{:,.1f}"),
 }
 TITLES = {
-    "memory": "Memory: each alone, fresh; 2,000 idle connections, then load at 1,024 and 32",
+    "memory": "Memory: each alone and fresh; {idle:,} idle connections, then load over 1,024 and 32",
     "plain": "1 KiB POST, 32 connections",
     "plain-1024": "1 KiB POST, 1,024 connections",
     "half-load": "Constant rate: half of the lower peak, the same for all",
     "half-load-own": "Constant rate: half of its own peak",
     "mib": "1 MiB POST, 8 connections; the backend answers when it has read it whole",
     "mib-echo": "1 MiB POST and the same 1 MiB back, 8 connections",
-    "upload": "1 GiB upload, slow backend",
-    "download": "1 GiB download, slow client",
-    "sse": "Server-sent events: delay from the backend's write to the client's read",
+    "upload": "{bulk_mib:,} MiB upload, slow backend",
+    "download": "{bulk_mib:,} MiB download, slow client",
+    "sse": "Server-sent events, {streams:,} streams, {events_per_s:,} events/s: from the backend's write to the client's read",
 }
 DISTURBED = 0.05  # of a core, taken by others: more than this and the figures are not to be believed
 
@@ -52,14 +53,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def scenario_table(name: str, subjects: Mapping[str, Mapping[str, float]]) -> str:
+def scenario_table(title: str, subjects: Mapping[str, Mapping[str, float]]) -> str:
     """One scenario's medians, a line for each subject."""
     columns = [column for column in COLUMNS if any(column in figures for figures in subjects.values())]
     rows = [
         [subject, *(COLUMNS[column][1].format(figures[column]) if column in figures else "" for column in columns)]
         for subject, figures in subjects.items()
     ]
-    return f"### {TITLES[name]}\n\n" + table(["", *(COLUMNS[column][0] for column in columns)], rows)
+    return f"### {title}\n\n" + table(["", *(COLUMNS[column][0] for column in columns)], rows)
 
 
 def reach_table(verdicts: list[Verdict]) -> str:
@@ -80,9 +81,10 @@ def disturbances(medians: Medians) -> list[str]:
     ]
 
 
-def markdown(medians: Medians, verdicts: list[Verdict]) -> str:
+def markdown(options: Options, medians: Medians, verdicts: list[Verdict]) -> str:
     """Everything, in the order in which it was measured."""
-    parts = [scenario_table(name, subjects) for name, subjects in medians.items()]
+    amounts = dataclasses.asdict(options)
+    parts = [scenario_table(TITLES[name].format(**amounts), subjects) for name, subjects in medians.items()]
     parts.append(reach_table(verdicts))
     if disturbed := disturbances(medians):
         parts.append("Disturbed, do not quote: " + "; ".join(disturbed))
@@ -90,7 +92,7 @@ def markdown(medians: Medians, verdicts: list[Verdict]) -> str:
 
 
 def save(
-    file: Path, machine: dict[str, object], options: Any, medians: Medians, figures: Any, verdicts: list[Verdict]
+    file: Path, machine: dict[str, object], options: Options, medians: Medians, figures: Any, verdicts: list[Verdict]
 ) -> None:
     """Write the whole run as JSON: medians, and every round behind them."""
     document = {

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
     medians = medians_of(lab.figures)
     verdicts = [judge(target, medians) for target in TARGETS]
     print(
-        f"\n{machine['cpu']}, kernel {machine['kernel']}, Python {machine['python']}\n\n{markdown(medians, verdicts)}\n"
+        f"\n{machine['cpu']}, kernel {machine['kernel']}, Python {machine['python']}\n\n{markdown(options, medians, verdicts)}\n"
     )
     full = not args.quick and set(args.only) == set(SCENARIOS) and set(args.subjects) == set(COMMANDS)
     if name := args.name or ("loopback" if full else ""):
