@@ -17,7 +17,8 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from .yaml12 import MAX_DEPTH, Path
+from .paths import Path
+from .yaml12 import MAX_DEPTH
 
 
 class Place(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import yaml
 from yaml import CSafeLoader
@@ -26,7 +26,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-Path: TypeAlias = tuple[str | int, ...]
+from .paths import Path
 
 MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
@@ -114,7 +114,7 @@ class _Reader:
             return self._alias(event)
         before = self._values
         if len(self._path) >= MAX_DEPTH:
-            self._stop(event, f"is nested deeper than {MAX_DEPTH} levels")
+            self._stop(event, f"something is nested deeper than {MAX_DEPTH} levels")
         if event.tag is not None:
             self._check_tag(event, "map" if kind is MappingStartEvent else "seq")
         built = self._mapping() if kind is MappingStartEvent else self._sequence()
@@ -224,7 +224,7 @@ class _Reader:
         self.flaws.append(Flaw(event.start_mark.line + 1, path, text))
 
     def _stop(self, event: Any, text: str) -> None:
-        self._flaw(event, text)
+        self._flaw(event, text, at=())
         raise _Stop
 
 

@@ -1,0 +1,138 @@
+"""A file to a `Document`, or to every mistake in it at once.
+
+The good way is short: read the YAML, let msgspec convert it, check its meaning. Lines and wordings are worked out only
+when there is something to say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .check import check
+from .paths import Path, path_text
+from .places import places
+from .schema import Document, convert, digest, encode
+from .walk import walk
+from .warnings import warnings
+from .yaml12 import Flaw, read
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest file that is read."""
+
+
+class Mistake(NamedTuple):
+    """One thing to say about a file. `line` counts from 1; None where the file itself cannot be read."""
+
+    file: str
+    line: int | None
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        """`FILE:LINE: path: what is wrong, what is allowed`."""
+        if self.line is None:
+            return f"{self.file}: {self.text}"
+        return f"{self.file}:{self.line}: {self.path}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of a file: a document and perhaps warnings, or mistakes."""
+
+    file: str
+    base: str  # the folder that its relative paths start from
+    document: Document | None = None
+    mistakes: list[Mistake] = field(default_factory=list)
+    warnings: list[Mistake] = field(default_factory=list)
+    hash: str = ""  # of the document; empty where there is none
+    wire: bytes = b""  # the document as it travels to a worker: schema.decode reads it
+
+
+def load(path: str) -> Loaded:
+    """Read and check a file. Never raises for what the file says, or for its absence."""
+    base = os.path.dirname(os.path.abspath(path))
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no path can hold NUL"
+        return Loaded(path, base, mistakes=[Mistake(path, None, "", f"cannot be read: {reason}")])
+    return load_bytes(data, file=path, base=base)
+
+
+def load_bytes(data: bytes, *, file: str, base: str, today: date | None = None) -> Loaded:
+    """Check the bytes of a file. `file` is what messages call it; relative paths in it start from `base`."""
+    if len(data) > MAX_BYTES:
+        return Loaded(file, base, mistakes=[Mistake(file, None, "", f"is larger than {MAX_BYTES >> 20} MiB")])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return Loaded(file, base, mistakes=[Mistake(file, line, "document", "is no UTF-8 text")])
+    content = read(text)
+    raw = content.value
+    if not isinstance(raw, dict):
+        flaws = content.flaws or [Flaw(1, (), "is no map; at least listeners, backends and routes are needed")]
+        return Loaded(file, base, mistakes=_at_lines(file, flaws))
+    raw = {key: value for key, value in raw.items() if not key.startswith("x-")}
+    found, document = _examine(raw, content.flaws, base)
+    if found or content.flaws or document is None:
+        return Loaded(file, base, mistakes=_located(file, text, found, content.flaws))
+    said = list(warnings(document, raw, today or date.today()))
+    return Loaded(
+        file,
+        base,
+        document=document,
+        warnings=_located(file, text, said, []) if said else [],
+        hash=digest(document),
+        wire=encode(document),
+    )
+
+
+def _examine(raw: dict[str, Any], flaws: list[Flaw], base: str) -> tuple[list[tuple[Path, str]], Document | None]:
+    """Mistakes of form, and of meaning where the form allows to ask."""
+    broken = {flaw.path for flaw in flaws if flaw.path}
+    found: list[tuple[Path, str]] = []
+    try:
+        document = convert(raw)
+    except msgspec.ValidationError as error:
+        walked = walk(raw, Document)
+        found = walked.mistakes or [((), f"is no valid configuration: {error}")]
+        try:
+            document = convert(walked.repaired)
+        except msgspec.ValidationError:
+            return found, None
+        broken |= walked.made_up | {path for path, _ in found}
+    return found + [each for each in check(document, base) if not _is_hearsay(each[0], broken)], document
+
+
+def _is_hearsay(path: Path, broken: set[Path]) -> bool:
+    """Whether a mistake of meaning may come from a wrong form: a value, what is around it, or what it refers to."""
+    if not broken:
+        return False
+    around = {at[:-1] for at in broken}
+    return path in around or any(path[:end] in broken for end in range(len(path) + 1))
+
+
+def _located(file: str, text: str, found: Iterable[tuple[Path, str]], flaws: list[Flaw]) -> list[Mistake]:
+    place = places(text)
+    return _at_lines(file, [*flaws, *(Flaw(place.find(path), path, said) for path, said in found)])
+
+
+def _at_lines(file: str, flaws: Iterable[Flaw]) -> list[Mistake]:
+    """In the order of lines; what is said of one line through several aliases is said once."""
+    grouped: dict[tuple[int, str, str | int], list[Path]] = {}
+    for flaw in sorted(flaws, key=lambda each: each.line):
+        last = next((step for step in reversed(flaw.path) if isinstance(step, str)), "")
+        grouped.setdefault((flaw.line, flaw.text, last), []).append(flaw.path)
+    mistakes = []
+    for (line, text, _), paths in grouped.items():
+        also = f" (also as {path_text(paths[1])})" if len(paths) == 2 else f" (also in {len(paths) - 1} other places)"
+        mistakes.append(Mistake(file, line, path_text(paths[0]), text + also * (len(paths) > 1)))
+    return mistakes

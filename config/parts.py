@@ -1,0 +1,197 @@
+"""The own mistakes of each part of a document: addresses, names, files, secrets. Called by `check.py`."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+
+from ..filters.fields import name_texts, value_text
+from ..filters.matching import host_mistakes
+from ..filters.rewriting import path_mistakes
+from ..filters.units import SecretRef
+from . import secrets as references
+from .addresses import check_ledger, check_url, parse_endpoint, parse_network, redacted
+from .paths import Path
+from .schema import AdminPart, BackendPart, Document, ListenerPart, OtlpPart, RewritePart, TelemetryPart, TlsPart
+from .snapshot import Endpoint
+from .wording import quoted
+
+Found = Iterator[tuple[Path, str]]
+
+_LEAST_HEAD_BYTES = 1024
+_LEAST_TARGET_BYTES = 256
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::[0-9]{1,5})?")  # noqa: TID251 - constant
+_VERSION = re.compile(r"[!-~][ -~]{0,63}")  # noqa: TID251 - a constant pattern
+
+
+def listener(part: ListenerPart) -> Found:
+    """Trust and limits; the bind is checked with all others."""
+    for at, entry in enumerate(part.trust):
+        if entry != "unix":
+            yield from _parsed(("trust", at), entry, parse_network)
+    if part.max_head < _LEAST_HEAD_BYTES:
+        yield ("max_head",), f"{part.max_head} lets no real head through; allowed: 1KiB or more"
+    if part.max_target < _LEAST_TARGET_BYTES:
+        yield ("max_target",), f"{part.max_target} lets no real target through; allowed: 256B or more"
+    elif part.max_target > part.max_head:
+        yield ("max_target",), f"{part.max_target} is more than max_head, which holds it: {part.max_head}"
+
+
+def backend(part: BackendPart, base: str) -> Found:
+    """Endpoints, host, rewriting, TLS."""
+    yield from _endpoints(part.endpoints)
+    if part.version and not _VERSION.fullmatch(part.version):
+        yield ("version",), f"{quoted(part.version)} is no version; allowed: up to 64 printable ASCII characters"
+    if part.host not in ("keep", "endpoint") and not _HOST.fullmatch(part.host):
+        yield ("host",), f"{quoted(part.host)} is no host; allowed: keep, endpoint, or a name with or without a port"
+    if part.rewrite is not None:
+        yield from _rewrite(part.rewrite)
+    if part.tls is not None:
+        yield from _tls(part.tls, base, ("tls",))
+        if not any(endpoint.startswith("https://") for endpoint in part.endpoints):
+            yield ("tls",), "has no effect, as no endpoint begins with https://"
+
+
+def admin(part: AdminPart) -> Found:
+    """Names by which the admin API may be asked; its binds are checked with all others."""
+    for at, host in enumerate(part.hosts):
+        for _, text in host_mistakes(host):
+            yield ("hosts", at), text
+
+
+def stores(document: Document) -> Found:
+    """The ledger's URL, and the secret that a shared one needs."""
+    if document.stores is None:
+        return
+    ledger = document.stores.ledger
+    yield from _parsed(("stores", "ledger"), ledger, check_ledger)
+    if ledger.startswith(("redis://", "rediss://")) and document.secret is None:
+        yield ("secret",), "is missing; a ledger shared through redis needs one: {file: PATH} or {env: NAME}"
+
+
+def telemetry(part: TelemetryPart, base: str) -> Found:
+    """Export, metrics, access log."""
+    if not part.service_name:
+        yield ("service_name",), "is empty; allowed: a name"
+    if part.otlp is not None:
+        for path, text in _otlp(part.otlp, base):
+            yield ("otlp", *path), text
+    if part.metrics is not None:
+        if not part.metrics.interval:
+            yield ("metrics", "interval"), "0 is no interval; allowed: a duration longer than 0"
+        buckets = part.metrics.buckets
+        if buckets is not None and list(buckets) != sorted(set(buckets)):
+            yield ("metrics", "buckets"), "must grow from each to the next"
+    if part.access_log is not None and part.access_log != "off":
+        for name in ("to", "format"):
+            if not getattr(part.access_log, name):
+                yield ("access_log", name), "is empty; give a value, or leave the key out"
+
+
+def url(text: str) -> Found:
+    """An http or https URL that may have a path."""
+    yield from _parsed((), text, check_url)
+
+
+def secrets(document: Document, base: str) -> Found:
+    """References that cannot be read, or whose secret no header can carry."""
+    for path, ref in _references(document):
+        if (ref.env is None) == (ref.file is None):
+            if path[0] != "routes":  # a filter says so itself
+                yield path, "must hold exactly one of env and file"
+            continue
+        if path == ("secret",) and ref.file and not os.path.exists(references.absolute(ref.file, base)):
+            continue  # made at start
+        try:
+            text = value_text(references.read(ref, base))
+        except ValueError as error:
+            yield path, str(error)
+        else:
+            if text and path != ("secret",):
+                yield path, f"the secret {text}"
+
+
+def _references(document: Document) -> Iterator[tuple[Path, SecretRef]]:
+    for name in ("secret", "admin", "telemetry"):
+        yield from references.find(getattr(document, name), (name,))
+    for at, route in enumerate(document.routes):
+        if route.filters:
+            yield from references.find(route.filters, ("routes", at, "filters"))
+
+
+def _endpoints(endpoints: tuple[str, ...]) -> Found:
+    if not endpoints:
+        yield ("endpoints",), "is empty; at least one is needed"
+    seen: dict[Endpoint, int] = {}
+    for at, text in enumerate(endpoints):
+        try:
+            endpoint = parse_endpoint(text)
+        except ValueError as error:
+            yield ("endpoints", at), f"{quoted(redacted(text))} {error}"
+            continue
+        if (earlier := seen.setdefault(endpoint, at)) != at:
+            yield ("endpoints", at), f"{text} is endpoints[{earlier}] already; list it once"
+
+
+def _rewrite(part: RewritePart) -> Found:
+    if part.path is None and not part.json:
+        yield ("rewrite",), "changes nothing; give path, or json with at least one field"
+    if part.path is not None:
+        yield from path_mistakes(part.path, "rewrite", "path")
+    if not part.max_body:
+        yield ("rewrite", "max_body"), "0 lets no body through; allowed: a size above 0"
+
+
+def _otlp(part: OtlpPart, base: str) -> Found:
+    yield from _parsed(("endpoint",), part.endpoint, check_url)
+    for name, value in part.headers.items():
+        texts = name_texts(name)
+        text = value_text(value) if isinstance(value, str) else None
+        for each in texts + ([text] if text else []):
+            yield ("headers", name), each
+    if part.tls is not None:
+        yield from _tls(part.tls, base, ("tls",))
+
+
+def _tls(part: TlsPart, base: str, path: Path) -> Found:
+    """Loads what it names, as the program will: a missing file and a key that does not belong read alike bad."""
+    if part.key is not None and part.certificate is None:
+        yield (*path, "key"), "stands without certificate; give both, or neither"
+    if part.server_name is not None and not _HOST.fullmatch(part.server_name):
+        yield (*path, "server_name"), f"{quoted(part.server_name)} is no host name"
+    context = ssl.create_default_context()
+    if part.ca is not None:
+        ca = references.absolute(part.ca, base)
+        yield from _loads((*path, "ca"), part.ca, lambda: context.load_verify_locations(ca))
+    if part.certificate is not None:
+        certificate = references.absolute(part.certificate, base)
+        key = references.absolute(part.key, base) if part.key is not None else None
+        if key is not None and not os.path.isfile(key):
+            yield (*path, "key"), f"the file {part.key} cannot be read: No such file or directory"
+            return
+        yield from _loads(
+            (*path, "certificate"),
+            part.certificate,
+            lambda: context.load_cert_chain(certificate, key, password=lambda: ""),
+        )
+
+
+def _loads(path: Path, written: str, load: Callable[[], None]) -> Found:
+    try:
+        load()
+    except ssl.SSLError as error:
+        reason = error.reason or "no PEM"
+        yield path, f"the file {written} cannot be used: {reason}; allowed: PEM, and a key without a passphrase"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no valid path"
+        yield path, f"the file {written} cannot be read: {reason}"
+
+
+def _parsed(path: Path, text: str, parse: Callable[[str], object]) -> Iterable[tuple[Path, str]]:
+    try:
+        parse(text)
+    except ValueError as error:
+        return [(path, f"{quoted(redacted(text))} {error}")]
+    return []

@@ -1,0 +1,25 @@
+"""Where in a document something stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Keys of maps and positions in lists, from the top."""
+
+_PLAIN_STEP = re.compile(r"[A-Za-z0-9_-]+")  # noqa: TID251 - a constant pattern
+
+
+def path_text(path: Path) -> str:
+    """`routes[0].match.path_prefix`; the document itself where the path is empty."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_STEP.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step)}]"
+    return text or "document"

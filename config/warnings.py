@@ -1,0 +1,111 @@
+"""What a valid document should still tell its operator: what has no effect yet, what can never match, what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+
+from ..filters.flags import FlagsConfig
+from ..filters.matching import Match
+from .binds import parse_bind
+from .paths import Path
+from .schema import Document, RoutePart
+
+Found = Iterator[tuple[Path, str]]
+
+NOT_ACTIVE: tuple[Path, ...] = (
+    ("secret",),
+    ("stores", "ledger"),
+    ("telemetry", "service_name"),
+    ("telemetry", "otlp"),
+    ("telemetry", "traces"),
+    ("telemetry", "metrics"),
+    ("telemetry", "access_log"),
+    ("egress",),
+)
+"""Keys that are checked and have no effect in this version. A filter says so itself (`FilterConfig.active`)."""
+
+_TEXT = "not active yet: it is checked, and has no effect in this version"
+_EVERYTHING = Match()
+
+
+def warnings(document: Document, raw: Mapping[str, Any], today: date) -> Found:
+    """Every warning about a document without mistakes; `raw` is what was written, without defaults."""
+    for path in NOT_ACTIVE:
+        if _is_written(raw, path):
+            yield path, _TEXT
+    for at, route in enumerate(document.routes):
+        for position, config in enumerate(route.filters):
+            path = ("routes", at, "filters", position)
+            if not config.active:
+                yield path, f"{config.__struct_config__.tag}: {_TEXT}"
+            if isinstance(config, FlagsConfig):
+                yield from _expired(config, path, today)
+    yield from _never_asked(document.routes)
+    yield from _open_admin(document)
+
+
+def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
+    value: Any = raw
+    for step in path:
+        if not isinstance(value, Mapping) or step not in value:
+            return False
+        value = value[step]
+    return value is not None
+
+
+def _expired(config: FlagsConfig, path: Path, today: date) -> Found:
+    for at, rule in enumerate(config.rules):
+        if rule.expires is not None and rule.expires < today:
+            yield (
+                (*path, "rules", at, "expires"),
+                f"{rule.flag} expired on {rule.expires}; remove the rule, or move the date",
+            )
+
+
+def _never_asked(routes: tuple[RoutePart, ...]) -> Found:
+    """Routes all of whose requests an earlier route takes: one that asks for nothing but a prefix of their path."""
+    takers: dict[str, int] = {}
+    for at, route in enumerate(routes):
+        match = route.match
+        path = match.path if match.path is not None else match.path_prefix
+        if path is None:
+            path = "/"
+        taker = next((takers[prefix] for prefix in _prefixes(path) if prefix in takers), None)
+        if taker is not None:
+            yield (
+                ("routes", at, "match"),
+                f"never matches: routes[{taker}] ({routes[taker].name}) takes all of its requests before it",
+            )
+        elif match.path_prefix is not None and msgspec.structs.replace(match, path_prefix=None) == _EVERYTHING:
+            takers.setdefault(match.path_prefix, at)
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """The prefixes on segment borders that take everything under a path: / and, for /a/b, /a /a/ /a/b."""
+    end = 0
+    while (end := path.find("/", end)) >= 0:
+        if end:
+            yield path[:end]
+        end += 1
+        yield path[:end]
+    yield path
+
+
+def _open_admin(document: Document) -> Found:
+    bind = parse_bind(document.admin.bind)
+    if bind.kind != "tcp" or document.admin.token is not None or bind.host == "localhost":
+        return
+    try:
+        is_loopback = ip_address(bind.host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        yield (
+            ("admin", "bind"),
+            f"{bind.label} may be reached from other machines, and anyone may POST; give admin.token",
+        )
