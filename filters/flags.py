@@ -18,7 +18,7 @@ from .units import FieldValue, Percent
 class BackendFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A backend named by a header's value."""
 
-    header: str
+    header: str  # its name
     one_of: tuple[str, ...] | None = msgspec.field(default=None, name="in")  # the backends that it may name
     map: dict[str, str] | None = None  # value: backend
 

@@ -18,27 +18,27 @@ from .units import Count, Duration, FieldValue, Percent, Size
 class ShadowRewriting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What changes in a copy's request line."""
 
-    path: PathRewriting
+    path: PathRewriting  # a prefix and what replaces it
 
 
 class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One backend that hears without being heard."""
 
-    backend: str
+    backend: str  # who hears the copies
     percent: Percent = 100.0  # drawn by request id, independent of every split
     sample_by: KeyOf | None = None  # draw by this key instead
     salt: str | None = None  # absent: one of its own
     when: Condition | None = None  # absent: every request
     max_body: Size = Size(8 << 20)  # larger: not mirrored, counted; a copy may also lag by so much
     remove_headers: tuple[str, ...] = ()  # added to authorization, proxy-authorization, cookie, x-api-key, api-key
-    set_headers: dict[str, FieldValue] = {}
+    set_headers: dict[str, FieldValue] = {}  # name: value, on copies only; {env: NAME} and {file: PATH} too
     rewrite: ShadowRewriting | None = None  # after the backend's own
-    on_client_gone: Literal["cancel", "finish"] = "cancel"
+    on_client_gone: Literal["cancel", "finish"] = "cancel"  # what becomes of the copy when the client leaves
     calibration: bool = False  # true: a backend may shadow itself (A/A)
-    connect_timeout: Duration | None = None  # these four: absent, the backend's own
-    first_byte_timeout: Duration | None = None
-    idle_timeout: Duration | None = None
-    total_timeout: Duration | None = None
+    connect_timeout: Duration | None = None  # the copy's own; absent: the backend's
+    first_byte_timeout: Duration | None = None  # likewise: head of the answer
+    idle_timeout: Duration | None = None  # likewise: between two bytes of a stream
+    total_timeout: Duration | None = None  # likewise: the whole copy
 
     def mistakes(self) -> Mistakes:
         """What types cannot say."""
@@ -57,8 +57,8 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What all copies in flight may hold together; an equal share is guaranteed to each shadow."""
 
-    requests: Count = 256
-    bytes: Size = Size(64 << 20)
+    requests: Count = 256  # copies in flight
+    bytes: Size = Size(64 << 20)  # held for copies that lag behind their live call
     rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | None = None  # copies a second; absent: no bound
 
 
@@ -67,8 +67,8 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
 
     active: ClassVar[bool] = False
 
-    to: tuple[Shadow, ...]
-    budget: Budget = Budget()
+    to: tuple[Shadow, ...]  # who hears the copies
+    budget: Budget = Budget()  # what all copies in flight may hold together
 
     def mistakes(self) -> Mistakes:
         """What types cannot say."""

@@ -10,8 +10,8 @@ from .matching import Mistakes
 class PathRewriting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A prefix, on segment borders, and what stands in its place."""
 
-    prefix: str
-    to: str
+    prefix: str  # on segment borders, as in a match
+    to: str  # what stands in its place
 
 
 def path_mistakes(rewriting: PathRewriting, *path: str | int) -> Mistakes:

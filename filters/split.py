@@ -19,7 +19,7 @@ Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One arm under a name of its own."""
 
-    weight: Weight
+    weight: Weight  # its share is this over the sum of all; 0 drains it
     backend: str | None = None  # absent: the arm's name
     set_headers: dict[str, FieldValue] = {}  # for the model server
 
@@ -30,7 +30,7 @@ class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
     active: ClassVar[bool] = False
 
     experiment: str  # names it in telemetry and salts the hash: a new name reshuffles everyone
-    key: KeyOf
+    key: KeyOf  # whom an arm is sticky to
     arms: dict[str, Weight | Arm]  # backend: weight, or name: {backend, weight, set_headers}
     salt: str | None = None  # absent: the experiment's name
     on_unavailable: Literal["fail", "next"] = "fail"  # an arm without a healthy endpoint

@@ -89,8 +89,8 @@ class SecretRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     when a snapshot is compiled, before any filter is built: a filter finds a `str` where the YAML held a reference.
     """
 
-    env: str | None = None
-    file: str | None = None
+    env: str | None = None  # the environment variable that holds it
+    file: str | None = None  # the file that holds it
 
     def mistakes(self) -> list[tuple[tuple[str | int, ...], str]]:
         """Not exactly one source."""
