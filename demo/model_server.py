@@ -88,7 +88,7 @@ class ModelServer:
                 lengths = [float(number) for number in _NUMBER.findall(question)]
             case _:
                 raise v2.BadRequest("expected messages, the last one with a text as content")
-        if len(lengths) != v2.FEATURES:
+        if len(lengths) != v2.FEATURES or max(lengths) > v2.LONGEST_CM:
             return ["Tell", " me", " four", " lengths", " in", " centimetres", "."]
         probabilities = self._model.probabilities(lengths)
         best = most_probable(probabilities)

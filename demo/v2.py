@@ -10,6 +10,7 @@ from .classifiers import SPECIES, Classifier, most_probable
 Json: TypeAlias = dict[str, Any]
 
 FEATURES = 4
+LONGEST_CM = 1000
 SERVER = {"name": "understudy-demo", "version": "1", "extensions": []}
 
 
@@ -68,15 +69,17 @@ def infer(model: Classifier, name: str, version: str, request: object) -> Json:
 
 def _rows(request: object) -> list[list[float]]:
     match request:
-        case {
-            "inputs": [{"shape": [int() as count, 4], "datatype": "FP64" | "FP32" | "INT64", "data": list() as data}]
-        }:
-            flat = _flat(data) if data and isinstance(data[0], list) else data
+        case {"inputs": [{"shape": [int() as count, 4], "datatype": str() as kind, "data": list() as data}]} if (
+            kind in ("FP64", "FP32", "INT64")
+        ):
+            values = _flat(data) if all(isinstance(row, list) for row in data) else data
         case _:
             raise BadRequest("expected one input: shape [n, 4], datatype FP64, FP32 or INT64, data a list")
-    if len(flat) != count * FEATURES or not all(type(value) in (int, float) for value in flat):
-        raise BadRequest(f"shape [{count}, {FEATURES}] needs {count * FEATURES} numbers")
-    return [flat[i : i + FEATURES] for i in range(0, len(flat), FEATURES)]
+    if len(values) != count * FEATURES:
+        raise BadRequest(f"shape [{count}, {FEATURES}] needs {count * FEATURES} numbers, got {len(values)}")
+    if not all(type(value) in (int, float) and 0 <= value <= LONGEST_CM for value in values):
+        raise BadRequest(f"a length is a number of centimetres from 0 to {LONGEST_CM}")
+    return [values[i : i + FEATURES] for i in range(0, len(values), FEATURES)]
 
 
 def _flat(rows: Sequence[Sequence[float]]) -> list[float]:
