@@ -7,15 +7,13 @@ from .api import Filter, FilterConfig
 from .dedup import DedupConfig
 from .flags import FlagsConfig
 from .headers import HeadersConfig, HeadersFilter
-from .headers import HeadersConfig, HeadersFilter
 from .mirror import MirrorConfig
 from .split import SplitConfig
 
 FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
+    HeadersConfig: HeadersFilter,
     FlagsConfig: None,
     DedupConfig: None,
-    HeadersConfig: HeadersFilter,
     SplitConfig: None,
     MirrorConfig: None,
-    HeadersConfig: HeadersFilter,
 }
