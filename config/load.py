@@ -54,8 +54,9 @@ class Loaded:
     wire: bytes = b""  # the document as it travels to a worker: schema.decode reads it
 
 
-def load(path: str) -> Loaded:
+def load(path: str | os.PathLike[str]) -> Loaded:
     """Read and check a file. Never raises for what the file says, or for its absence."""
+    path = os.fspath(path)
     base = os.path.dirname(os.path.abspath(path))
     try:
         with open(path, "rb") as file:

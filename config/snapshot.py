@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..filters.api import Exchange, Filter, Outcome, Request, Response
+from ..filters.matching import Match
 
 RequestHook = Callable[[Exchange], Any]
 ResponseHook = Callable[[Exchange, Response], Any]
@@ -126,6 +127,7 @@ class Route:
     backend: Backend
     chain: Chain
     timeout: float = 0.0  # the whole exchange, seconds; 0: none
+    takes: Match | None = None  # what it was compiled from, for `explain`
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Duration(float):
         return cls(amount_ms / 1_000)
 
     def __str__(self) -> str:
-        """The shortest YAML form that `parse` reads back as the same value."""
+        """The shortest YAML form of the same value."""
         return _format(round(self * 1_000), self._units_ms)
 
 
@@ -62,7 +62,7 @@ class Size(int):
         return cls(amount_bytes)
 
     def __str__(self) -> str:
-        """The shortest YAML form that `parse` reads back as the same value."""
+        """The shortest YAML form of the same value."""
         return _format(int(self), self._units_bytes)
 
 
@@ -124,5 +124,5 @@ def dec_hook(kind: type, value: Any) -> Any:
 def enc_hook(value: Any) -> Any:
     """The YAML form of a `Duration` or `Size`, for msgspec."""
     if isinstance(value, Duration | Size):
-        return str(value)
+        return str(value) if value else 0
     raise NotImplementedError(type(value))

@@ -1,0 +1,114 @@
+"""A `Document` to the `Snapshot` that a worker serves by: built whole, or not at all.
+
+Workers import this, and so it knows no YAML. Secrets are read here, endpoints parsed, filters built, limits divided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, cast
+
+from ..filters import FILTERS
+from ..filters.api import Filter, FilterConfig, Services
+from . import secrets
+from .addresses import parse_endpoint, parse_network
+from .routes import Router
+from .schema import BackendPart, Document, ListenerPart, RewritePart, TlsPart, digest
+from .snapshot import Backend, Chain, Listener, PathRewrite, Route, Snapshot, Tls
+
+
+def compile_snapshot(document: Document, services: Services, *, version: int, workers: int, base: str) -> Snapshot:
+    """Compile a document that has no mistakes.
+
+    `workers` share every limit, each getting at least 1; paths are relative to `base`. Raises ValueError, with no
+    secret in its text, where the world has changed since the document was checked: a file or a variable is gone.
+    """
+    backends = {name: _backend(name, part, workers, base) for name, part in document.backends.items()}
+    empty = Chain()
+    router = Router()
+    routes = []
+    for part in document.routes:
+        chain = _chain(part.filters, services, base) if part.filters else empty
+        route = Route(part.name, backends[part.backend], chain, float(part.timeout), part.match)
+        router.add(part.match, route)
+        routes.append(route)
+    return Snapshot(
+        hash=digest(document),
+        version=version,
+        listeners={name: _listener(name, part, workers) for name, part in document.listeners.items()},
+        backends=backends,
+        routes=tuple(routes),
+        match=router.match,
+        drain_delay=float(document.drain.delay),
+        drain_grace=float(document.drain.grace),
+        workers=workers,
+    )
+
+
+def share(limit: int, workers: int) -> int:
+    """One worker's part of a limit of the whole program: at least 1; 0 stays 0, which means none."""
+    return max(1, limit // workers) if limit else 0
+
+
+def _listener(name: str, part: ListenerPart, workers: int) -> Listener:
+    return Listener(
+        name=name,
+        bind=part.bind,
+        trust_unix="unix" in part.trust,
+        trust=tuple(parse_network(each) for each in part.trust if each != "unix"),
+        half_close=part.half_close,
+        max_connections=share(part.max_connections, workers),
+        head_timeout=float(part.head_timeout),
+        body_timeout=float(part.body_timeout),
+        idle_timeout=float(part.idle_timeout),
+        max_head=int(part.max_head),
+        max_fields=part.max_fields,
+        max_target=int(part.max_target),
+    )
+
+
+def _backend(name: str, part: BackendPart, workers: int, base: str) -> Backend:
+    tls = _tls(part.tls, base) if part.tls is not None else None
+    rewrite = part.rewrite or RewritePart()
+    return Backend(
+        name=name,
+        version=part.version,
+        endpoints=tuple(parse_endpoint(each, tls) for each in part.endpoints),
+        balance=part.balance,
+        connect_timeout=float(part.connect_timeout),
+        first_byte_timeout=float(part.first_byte_timeout),
+        idle_timeout=float(part.idle_timeout),
+        total_timeout=float(part.total_timeout),
+        keep_alive=float(part.keep_alive),
+        dns_refresh=float(part.dns_refresh),
+        max_in_flight=share(part.max_in_flight, workers),
+        max_connections=share(part.max_connections, workers),
+        max_pending=share(part.max_pending, workers),
+        host=_host(part.host),
+        path_rewrite=PathRewrite(rewrite.path.prefix.encode(), rewrite.path.to.encode()) if rewrite.path else None,
+        json_rewrite=rewrite.json,
+        json_rewrite_limit=int(rewrite.max_body),
+    )
+
+
+def _tls(part: TlsPart, base: str) -> Tls:
+    def path(written: str | None) -> str | None:
+        return secrets.absolute(written, base) if written is not None else None
+
+    return Tls(path(part.ca), part.server_name, path(part.certificate), path(part.key))
+
+
+def _host(written: str) -> bytes | Literal["keep", "endpoint"]:
+    if written in ("keep", "endpoint"):
+        return cast(Literal["keep", "endpoint"], written)
+    return written.encode()
+
+
+def _chain(configs: Iterable[FilterConfig], services: Services, base: str) -> Chain:
+    """The filters whose behaviour exists; `validate` and `run` name the others as not active yet."""
+    built: list[tuple[str, Filter]] = []
+    for config in configs:
+        kind = FILTERS[type(config)]
+        if kind is not None:
+            built.append((str(config.__struct_config__.tag), kind(secrets.resolved(config, base), services)))
+    return Chain.of(built)
