@@ -42,7 +42,7 @@ TITLES = {
     "mib-echo": "1 MiB POST and the same 1 MiB back, 8 connections",
     "upload": "{bulk_mib:,} MiB upload, slow backend",
     "download": "{bulk_mib:,} MiB download, slow client",
-    "sse": "Server-sent events, {streams:,} streams, {events_per_s:,} events/s: from the backend's write to the client's read",
+    "sse": "Server-sent events, {streams:,} streams, {events_per_s:,} events/s: from write to read",
 }
 DISTURBED = 0.05  # of a core, taken by others: more than this and the figures are not to be believed
 

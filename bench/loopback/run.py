@@ -105,9 +105,8 @@ def run(args: argparse.Namespace) -> None:
         measure_all(lab, args.only, stack)
     medians = medians_of(lab.figures)
     verdicts = [judge(target, medians) for target in TARGETS]
-    print(
-        f"\n{machine['cpu']}, kernel {machine['kernel']}, Python {machine['python']}\n\n{markdown(options, medians, verdicts)}\n"
-    )
+    print(f"\n{machine['cpu']}, kernel {machine['kernel']}, Python {machine['python']}\n")
+    print(markdown(options, medians, verdicts))
     full = not args.quick and set(args.only) == set(SCENARIOS) and set(args.subjects) == set(COMMANDS)
     if name := args.name or ("loopback" if full else ""):
         save(ROOT / "bench" / "results" / f"{name}.json", machine, options, medians, lab.figures, verdicts)
