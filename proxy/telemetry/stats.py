@@ -119,14 +119,12 @@ class Stats:
         """Every call's statistics, in the order of their first use."""
         return iter(self._calls.values())
 
-    def take_changed(self, limit: int) -> list[CallStats]:
-        """At most `limit` statistics that changed since they were last taken; they count as reported from now on."""
+    def take_changed(self) -> list[CallStats]:
+        """The statistics that changed since they were last taken; they count as reported from now on."""
         taken: list[CallStats] = []
         for key, call in self._calls.items():
             if call.changed or call.in_flight != self._in_flight_sent.get(key, 0):
                 call.changed = False
                 self._in_flight_sent[key] = call.in_flight
                 taken.append(call)
-                if len(taken) >= limit:
-                    break
         return taken

@@ -1,0 +1,173 @@
+"""What the admin API shows, assembled from what control knows."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...config.schema import Document
+from ...filters.units import enc_hook
+from ..configuration import now_text
+from ..processes import usage
+from ..status import SCHEMA, Call, Config, LatencyMs, Listener, Pool, Process, Rejection, Status
+from ..telemetry.recent import Latency, Recent
+from ..telemetry.stats import CallStats
+from .redact import redacted
+
+if TYPE_CHECKING:
+    from ..control import Control
+
+PROGRAM_VERSION = version("understudy")
+INSTANCE = os.environ.get("POD_NAME") or socket.gethostname()
+YOUNG_DEATHS_WARN_S = 600.0
+
+
+def status_of(control: Control, calls: list[CallStats]) -> Status:
+    """Everything `GET /status` says; `calls` are the sums of this moment."""
+    supervisor, configuration = control.supervisor, control.configuration
+    status = Status(
+        schema=SCHEMA,
+        program_version=PROGRAM_VERSION,
+        instance=INSTANCE,
+        generated=now_text(),
+        state=control.state,
+        uptime_s=round(time.monotonic() - control.started_s, 1),
+        workers_wanted=supervisor.wanted,
+        workers_serving=supervisor.serving,
+        worker_restarts=supervisor.restarts,
+        config=_config(control),
+        calls=_calls(control, calls),
+        pools=[
+            Pool(each.backend, each.endpoint, each.up, each.active, each.idle, each.connecting, each.pending)
+            for each in control.totals.pools()
+        ],
+        listeners=_listeners(control),
+        processes=_processes(control),
+        counters=control.totals.counters(),
+        not_active=list(configuration.running.warnings) if configuration.running else [],
+        warnings=[],
+    )
+    status.warnings = _warnings(control, status)
+    return status
+
+
+def config_of(control: Control) -> dict[str, Any]:
+    """What `GET /config` says: the running document without what is secret, defaults left out."""
+    configuration = control.configuration
+    running, refusal = configuration.running, configuration.refusal
+    return {
+        "file": str(configuration.path),
+        "hash": running.hash if running else None,
+        "version": running.version if running else None,
+        "since": running.since if running else None,
+        "rejected": {"when": refusal.when, "mistakes": refusal.mistakes} if refusal else None,
+        "document": redacted(_plain(running.document)) if running else None,
+    }
+
+
+def comparison(control: Control) -> dict[str, Any]:
+    """What `GET /compare` says. Nothing is mirrored yet, so that there are no pairs."""
+    running = control.configuration.running
+    return {
+        "schema": "understudy.compare/1",
+        "instance": INSTANCE,
+        "generated": now_text(),
+        "epoch": {"id": running.version, "since": running.since, "why": "start"} if running else None,
+        "pairs": [],
+        "arms": [],
+    }
+
+
+def _plain(document: Document) -> Any:
+    return msgspec.to_builtins(document, enc_hook=enc_hook)
+
+
+def _config(control: Control) -> Config:
+    configuration = control.configuration
+    running, refusal = configuration.running, configuration.refusal
+    return Config(
+        file=str(configuration.path),
+        hash=running.hash if running else "",
+        version=running.version if running else 0,
+        since=running.since if running else "",
+        rejected=Rejection(refusal.when, list(refusal.mistakes)) if refusal else None,
+    )
+
+
+def _calls(control: Control, calls: list[CallStats]) -> list[Call]:
+    running = control.configuration.running
+    backends = running.document.backends if running else {}
+    return [_call(control.recent, call, backends[call.backend].max_in_flight if call.backend in backends else None)
+            for call in calls]  # fmt: skip
+
+
+def _call(recent: Recent, call: CallStats, max_in_flight: int | None) -> Call:
+    rate_per_s, errors = recent.rate((call.route, call.backend, call.version)), recent.errors(call)
+    return Call(
+        route=call.route,
+        backend=call.backend,
+        version=call.version,
+        role="live",
+        requests=sum(call.statuses.values()),
+        rate_per_s=None if rate_per_s is None else round(rate_per_s, 2),
+        in_flight=call.in_flight,
+        max_in_flight=max_in_flight,
+        errors_ratio=None if errors is None else round(errors, 6),
+        statuses={str(status): count for status, count in sorted(call.statuses.items())},
+        reasons=dict(sorted(call.reasons.items())),
+        first_byte_ms=_latency(recent.first_byte(call)),
+        total_ms=_latency(recent.total(call)),
+        request_bytes=call.request_bytes,
+        response_bytes=call.response_bytes,
+    )
+
+
+def _latency(latency: Latency) -> LatencyMs:
+    return LatencyMs(latency.p50, latency.p90, latency.p99)
+
+
+def _listeners(control: Control) -> list[Listener]:
+    counted = {gauge.listener: gauge for gauge in control.totals.listeners()}
+    return [
+        Listener(
+            name, bound.url, *((each.open, each.accepted, each.refused) if (each := counted.get(name)) else (0,) * 3)
+        )
+        for name, bound in control.listening.bound.items()
+    ]
+
+
+def _processes(control: Control) -> list[Process]:
+    """Control first, then the workers by slot."""
+    now_s = time.monotonic()
+    memory_bytes, cpu_s = usage(os.getpid())
+    state = "serving" if control.state == "ready" else control.state
+    found = [
+        Process("control", os.getpid(), state, round(now_s - control.started_s, 1), memory_bytes, cpu_s,
+                round(control.lag_s * 1000, 3)),
+    ]  # fmt: skip
+    for _, worker in sorted(control.supervisor.workers.items()):
+        memory_bytes, cpu_s = usage(worker.pid)
+        state = "starting" if not worker.serving_version else "draining" if control.state == "draining" else "serving"
+        found.append(
+            Process(worker.name, worker.pid, state, round(worker.age_s, 1), memory_bytes, cpu_s,
+                    round(worker.lag_s * 1000, 3))
+        )  # fmt: skip
+    return found
+
+
+def _warnings(control: Control, status: Status) -> list[str]:
+    found: list[str] = []
+    if status.workers_serving < status.workers_wanted:
+        found.append(f"only {status.workers_serving} of {status.workers_wanted} workers serve")
+    recent_deaths = control.supervisor.deaths_since(time.monotonic() - YOUNG_DEATHS_WARN_S)
+    if recent_deaths:
+        found.append(f"{recent_deaths} workers died in the last {YOUNG_DEATHS_WARN_S / 60:.0f} minutes")
+    if status.config.rejected is not None and status.config.rejected.when >= status.config.since:
+        found.append("the configuration file was refused; the one before it serves on")
+    found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
+    return found

@@ -1,0 +1,158 @@
+"""Frames between control and a worker over a Unix stream socket, with file descriptors riding along.
+
+A frame is four bytes of length, big-endian, and a msgpack payload (messages.py). Neither side ever waits for the other:
+what the socket does not take now is kept, and what may be dropped is dropped once too much is kept.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+DROP_ABOVE_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024
+READS_PER_TURN = 8  # then the loop has its turn again
+FDS_PER_READ = 64
+
+
+class Channel:
+    """One end. Mutable state: frames not yet taken by the socket, bytes not yet a whole frame, descriptors received.
+
+    `on_frame` is called with each payload, `on_close` once: the peer has gone, or broke the framing.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        on_frame: Callable[[bytes], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        """Takes the socket over; it is non-blocking from now on."""
+        sock.setblocking(False)
+        self._loop = loop
+        self._sock = sock
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._unsent: deque[tuple[memoryview, int | None]] = deque()
+        self._unsent_bytes = 0
+        self._received = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._open = True
+        loop.add_reader(sock, self._readable)
+
+    def send(self, payload: bytes, descriptor: int | None = None) -> bool:
+        """Send a frame, now or as soon as the peer reads. The descriptor must stay open until then.
+
+        Returns False when the channel is closed; a peer that leaves 64 MiB unread is taken for dead.
+        """
+        if not self._open:
+            return False
+        frame = len(payload).to_bytes(4, "big") + payload
+        self._unsent.append((memoryview(frame), descriptor))
+        self._unsent_bytes += len(frame)
+        if len(self._unsent) == 1:
+            self._writable()
+        elif self._unsent_bytes > MAX_FRAME_BYTES:
+            self.close()
+        return self._open
+
+    @property
+    def congested(self) -> bool:
+        """The peer reads too slowly: what may be lost or sent later should be."""
+        return self._unsent_bytes > DROP_ABOVE_BYTES
+
+    def offer(self, payload: bytes) -> bool:
+        """Send a frame that may be lost; False when it was, because the peer reads too slowly."""
+        return not self.congested and self.send(payload)
+
+    def take_descriptor(self) -> int:
+        """The oldest descriptor received and not yet taken; the caller owns it. IndexError when there is none."""
+        return self._descriptors.popleft()
+
+    def flush_blocking(self, within_s: float) -> None:
+        """Before exit: hand over what is unsent, for at most this time. Blocks the loop."""
+        if not self._open:
+            return
+        self._loop.remove_writer(self._sock)
+        self._sock.settimeout(within_s)
+        try:
+            while self._unsent:
+                view, _ = self._unsent.popleft()
+                self._sock.sendall(view)
+        except OSError:
+            self._unsent.clear()
+        self._unsent_bytes = 0
+
+    def close(self) -> None:
+        """Close at once and say so to `on_close`; descriptors not taken are closed too."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        self._unsent.clear()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+        self._on_close()
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                view, descriptor = self._unsent[0]
+                sent = self._send_some(view, descriptor)
+                self._unsent_bytes -= sent
+                if sent < len(view):
+                    self._unsent[0] = (view[sent:], None)
+                else:
+                    self._unsent.popleft()
+        except (BlockingIOError, InterruptedError):
+            self._loop.add_writer(self._sock, self._writable)
+        except OSError:
+            self.close()
+        else:
+            self._loop.remove_writer(self._sock)
+
+    def _send_some(self, view: memoryview, descriptor: int | None) -> int:
+        if descriptor is None:
+            return self._sock.send(view)
+        rights = array.array("i", [descriptor])
+        return self._sock.sendmsg([view], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+    def _readable(self) -> None:
+        for _ in range(READS_PER_TURN):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._sock, READ_BYTES, FDS_PER_READ, socket.MSG_CMSG_CLOEXEC)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data, descriptors = b"", []
+            self._descriptors.extend(descriptors)
+            if not data:
+                self.close()
+                return
+            self._received += data
+            self._deliver()
+            if not self._open:
+                return
+
+    def _deliver(self) -> None:
+        received = self._received
+        start = 0
+        while self._open and len(received) - start >= 4:
+            size = int.from_bytes(received[start : start + 4], "big")
+            if size > MAX_FRAME_BYTES:
+                self.close()
+                return
+            if len(received) - start - 4 < size:
+                break
+            payload = bytes(received[start + 4 : start + 4 + size])
+            start += 4 + size
+            self._on_frame(payload)
+        del received[:start]

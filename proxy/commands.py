@@ -1,0 +1,142 @@
+"""What each command does. Every function takes the parsed options and returns the exit status.
+
+Imports stand inside the functions: `status --watch` must not pay for YAML, nor `validate` for the admin API.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from . import admin_client
+
+if TYPE_CHECKING:
+    from ..config.load import Loaded
+
+WATCH_EVERY_S = 2.0
+UNREACHABLE = 2
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to end. 0 after a drain; 1 when it could not start, or a second signal cut it off."""
+    loaded = _load(options.config)
+    if loaded is None:
+        return 1
+    from . import control, log
+
+    log.set_up("control")
+    return control.run(loaded)
+
+
+def validate(options: argparse.Namespace) -> int:
+    """0 and one line, or 1 and every mistake; warnings either way."""
+    loaded = _load(options.config)
+    if loaded is None or loaded.document is None:
+        return 1
+    document = loaded.document
+    counts = f"{len(document.listeners)} listeners, {len(document.backends)} backends, {len(document.routes)} routes"
+    print(f"{options.config}: valid: {counts}, hash {loaded.hash[:6]}")
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """0 healthy, 1 with warnings, 2 unreachable."""
+    url = _admin_url(options)
+    while True:
+        try:
+            answer = admin_client.ask(url, "GET", "/status")
+        except admin_client.Unreachable as problem:
+            print(f"understudy: {problem}", file=sys.stderr)
+            return UNREACHABLE
+        result = _show_status(answer, options)
+        if not options.watch or result == UNREACHABLE:
+            return result
+        try:
+            threading.Event().wait(WATCH_EVERY_S)
+        except KeyboardInterrupt:
+            return result
+
+
+def reload(options: argparse.Namespace) -> int:
+    """0 when the file is served now, 1 and every mistake when it was refused, 2 unreachable."""
+    return _post(options, "/reload", admin_client.RELOAD_TIMEOUT_S)
+
+
+def drain(options: argparse.Namespace) -> int:
+    """0 when draining has begun, 2 unreachable."""
+    return _post(options, "/drain", admin_client.TIMEOUT_S)
+
+
+def _load(path: str) -> Loaded | None:
+    """Say mistakes and warnings on stderr; None when there are mistakes."""
+    from ..config.load import load
+
+    loaded = load(path)
+    for mistake in loaded.mistakes:
+        print(mistake, file=sys.stderr)
+    for warning in loaded.warnings:
+        print(f"{warning} (warning)", file=sys.stderr)
+    return None if loaded.mistakes else loaded
+
+
+def _admin_url(options: argparse.Namespace) -> str:
+    """`--admin`, else the file's address, else the environment's, else the default."""
+    if options.admin:
+        return str(options.admin)
+    if getattr(options, "config", None):
+        from ..config.load import load
+
+        document = load(options.config).document
+        if document is not None:
+            return document.admin.bind
+    return os.environ.get("UNDERSTUDY_ADMIN") or admin_client.DEFAULT_URL
+
+
+def _show_status(answer: admin_client.Answer, options: argparse.Namespace) -> int:
+    from .screen import screen
+    from .status import Status
+
+    try:
+        found = msgspec.json.decode(answer.body, type=Status)
+    except msgspec.DecodeError:
+        print(f"understudy: that is no admin API of understudy: it answered {answer.status}", file=sys.stderr)
+        return UNREACHABLE
+    if options.json:
+        text = (
+            msgspec.json.format(answer.body, indent=2).decode() if not options.watch else answer.body.decode().strip()
+        )
+    else:
+        text = (CLEAR_SCREEN if options.watch and sys.stdout.isatty() else "") + screen(found)
+    print(text, flush=True)
+    return 1 if found.warnings or found.state != "ready" else 0
+
+
+def _post(options: argparse.Namespace, path: str, timeout_s: float) -> int:
+    try:
+        answer = admin_client.ask(_admin_url(options), "POST", path, timeout_s)
+    except admin_client.Unreachable as problem:
+        print(f"understudy: {problem}", file=sys.stderr)
+        return UNREACHABLE
+    try:
+        body = msgspec.json.decode(answer.body, type=dict)
+    except msgspec.DecodeError:
+        body = {}
+    if answer.status < 300:
+        print(" ".join(f"{name} {value}" for name, value in body.items() if value))
+        return 0
+    print(f"understudy: {answer.status}: {body.get('detail', 'no admin API of understudy')}", file=sys.stderr)
+    for mistake in body.get("mistakes", ()):
+        print(mistake, file=sys.stderr)
+    return 1
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Later."""
+    return 1

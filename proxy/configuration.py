@@ -1,0 +1,104 @@
+"""How a configuration file becomes what every worker serves, and how a new one takes its place or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..config.load import Loaded, load
+from ..config.schema import Document
+from .listening import BindError, Listening
+from .log import logger
+from .supervisor import Generation, Rejected, Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The configuration that is served now."""
+
+    document: Document
+    hash: str
+    version: int
+    since: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last configuration that was refused, and why."""
+
+    when: str
+    mistakes: tuple[str, ...]
+
+
+class Configuration:
+    """Mutable state: what runs, the last refusal and how many there were. Sockets and workers are lent to it."""
+
+    def __init__(self, path: str, listening: Listening, supervisor: Supervisor) -> None:
+        self.path = path
+        self.running: Running | None = None
+        self.refusal: Refusal | None = None
+        self.refusals = 0
+        self._listening = listening
+        self._supervisor = supervisor
+
+    async def introduce(self, loaded: Loaded) -> None:
+        """Open its listeners and have every worker serve by it, or change nothing.
+
+        Raises BindError, or Rejected when a worker could not build it.
+        """
+        document = loaded.document
+        assert document is not None, "a configuration with mistakes is never introduced"
+        version = self.running.version + 1 if self.running else 1
+        planned = self._listening.plan({name: part.bind for name, part in document.listeners.items()})
+        bound = self._listening.bound
+        generation = Generation(
+            version=version,
+            document=loaded.wire,
+            base=loaded.base,
+            sockets={name: each.sock for name, each in planned.items()},
+            fresh=frozenset(name for name in planned if planned[name] is not bound.get(name)),
+        )
+        try:
+            await self._supervisor.introduce(generation)
+        except BaseException:
+            self._listening.abandon(planned)
+            raise
+        self._listening.commit(planned)
+        self.running = Running(document, loaded.hash, version, now_text(), tuple(map(str, loaded.warnings)))
+
+    async def reload(self) -> Sequence[str]:
+        """Read the file again and serve by it. Returns the mistakes: none, and it runs; else the former one runs on."""
+        running = self.running
+        assert running is not None
+        loaded = load(self.path)
+        mistakes = [str(mistake) for mistake in loaded.mistakes]
+        if not mistakes:
+            try:
+                await self.introduce(loaded)
+            except (BindError, Rejected) as problem:
+                mistakes = [str(problem)]
+        if mistakes:
+            self.refusals += 1
+            self.refusal = Refusal(now_text(), tuple(mistakes))
+            for mistake in mistakes:
+                logger.error("configuration refused, v%d serves on: %s", running.version, mistake)
+        else:
+            self._tell_what_changed(running)
+        return mistakes
+
+    def _tell_what_changed(self, former: Running) -> None:
+        running = self.running
+        assert running is not None
+        logger.info("configuration v%d (%s) replaces v%d", running.version, running.hash[:6], former.version)
+        for warning in running.warnings:
+            logger.warning("%s", warning)
+        for name in ("admin", "workers"):
+            if getattr(running.document, name) != getattr(former.document, name):
+                logger.warning("%s: the change takes effect at the next start", name)
+
+
+def now_text() -> str:
+    """The wall clock, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,113 @@
+"""The state of the whole program at one moment: what `GET /status` says and the screen of `understudy status` shows.
+
+Times are milliseconds where named so; wall-clock times are ISO 8601 in UTC. Unknown is null, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = "understudy.status/1"
+
+
+class LatencyMs(msgspec.Struct):
+    """Of the last 30 to 60 seconds, within 1.5 %."""
+
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+
+
+class Call(msgspec.Struct):
+    """One backend version on one route. Counts are since the program started, rates and latencies recent."""
+
+    route: str
+    backend: str
+    version: str
+    role: Literal["live"]
+    requests: int
+    rate_per_s: float | None
+    in_flight: int
+    max_in_flight: int | None  # None: no such backend in the running configuration
+    errors_ratio: float | None  # 5xx among what ended lately
+    statuses: dict[str, int]  # "0": the client left before an answer
+    reasons: dict[str, int]
+    first_byte_ms: LatencyMs
+    total_ms: LatencyMs
+    request_bytes: int
+    response_bytes: int
+
+
+class Pool(msgspec.Struct):
+    """Connections to one endpoint, summed over workers."""
+
+    backend: str
+    endpoint: str
+    up: bool
+    active: int
+    idle: int
+    connecting: int
+    pending: int  # requests that wait for a connection
+
+
+class Listener(msgspec.Struct):
+    """One bound address."""
+
+    name: str
+    address: str
+    open: int
+    accepted: int
+    refused: int
+
+
+class Process(msgspec.Struct):
+    """Control or a worker."""
+
+    name: str
+    pid: int
+    state: Literal["starting", "serving", "draining"]
+    uptime_s: float
+    memory_bytes: int | None  # resident
+    cpu_s: float | None
+    lag_ms: float | None  # how late the event loop's timer was when last looked
+
+
+class Rejection(msgspec.Struct):
+    """A configuration that was refused; the one before it keeps serving."""
+
+    when: str
+    mistakes: list[str]
+
+
+class Config(msgspec.Struct):
+    """The running configuration."""
+
+    file: str
+    hash: str
+    version: int
+    since: str
+    rejected: Rejection | None
+
+
+class Status(msgspec.Struct):
+    """Everything."""
+
+    schema: str
+    program_version: str
+    instance: str
+    generated: str
+    state: Literal["starting", "ready", "draining"]
+    uptime_s: float
+    workers_wanted: int
+    workers_serving: int
+    worker_restarts: int
+    config: Config
+    calls: list[Call]
+    pools: list[Pool]
+    listeners: list[Listener]
+    processes: list[Process]
+    counters: dict[str, int]
+    not_active: list[str]  # configured, but this version does not do it yet
+    warnings: list[str]  # what an operator should look at now

@@ -1,0 +1,70 @@
+"""What happened lately, seen from cumulative sums: requests per second, and latencies of the last minute."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from .sketch import quantile, subtract
+from .stats import CallStats
+from .totals import CallKey, Totals
+
+RATE_TICKS = 10
+WINDOW_TICKS = 30  # latencies are those of the last 30 to 60 ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles in milliseconds; None when nothing ended in the window."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Recent:
+    """Mutable state: request counts of the last 10 ticks, and the sums of one and two windows ago."""
+
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+        self._counts: deque[tuple[float, Counter[CallKey]]] = deque(maxlen=RATE_TICKS + 1)
+        self._ticks = 0
+        self._before: dict[CallKey, CallStats] = {}
+        self._between: dict[CallKey, CallStats] = {}
+
+    def tick(self, now_s: float) -> None:
+        """Every second."""
+        self._counts.append((now_s, self._totals.requests()))
+        self._ticks += 1
+        if self._ticks % WINDOW_TICKS == 0:
+            self._before, self._between = self._between, self._totals.calls()
+
+    def rate(self, key: CallKey) -> float | None:
+        """Requests per second over the last ten seconds; None before two ticks have passed."""
+        if len(self._counts) < 2:
+            return None
+        (then_s, then), (now_s, now) = self._counts[0], self._counts[-1]
+        return (now[key] - then[key]) / (now_s - then_s)
+
+    def errors(self, call: CallStats) -> float | None:
+        """The share of 5xx answers in the window; None when nothing ended in it."""
+        before = self._before.get((call.route, call.backend, call.version))
+        statuses = Counter(call.statuses)
+        statuses.subtract(before.statuses if before else {})
+        total = statuses.total()
+        return sum(count for status, count in statuses.items() if status >= 500) / total if total else None
+
+    def first_byte(self, call: CallStats) -> Latency:
+        """Of a call's current sums: what the window saw."""
+        before = self._before.get((call.route, call.backend, call.version))
+        return _latency(subtract(call.first_byte, before.first_byte) if before else call.first_byte)
+
+    def total(self, call: CallStats) -> Latency:
+        """Of a call's current sums: what the window saw."""
+        before = self._before.get((call.route, call.backend, call.version))
+        return _latency(subtract(call.total, before.total) if before else call.total)
+
+
+def _latency(sketch: list[int]) -> Latency:
+    p50, p90, p99 = (quantile(sketch, q) for q in (0.5, 0.9, 0.99))
+    return Latency(*(None if seconds is None else round(seconds * 1000, 3) for seconds in (p50, p90, p99)))

@@ -1,0 +1,123 @@
+"""The sums over all workers, dead ones included: what the program as a whole has counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from ..messages import Report
+from .sketch import add
+from .stats import CallStats, ListenerGauge, PoolGauge
+
+CallKey: TypeAlias = tuple[str, str, str]
+"""Route, backend, version."""
+
+
+class Totals:
+    """Mutable state: each living worker's last report, and the sums of those that are gone.
+
+    Sums never go backwards: when a worker dies, what it had counted is kept.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[CallKey, CallStats]] = {}
+        self._reports: dict[int, Report] = {}
+        self._retired_calls: dict[CallKey, CallStats] = {}
+        self._retired_counters: Counter[str] = Counter()
+        self._retired_listeners: dict[str, ListenerGauge] = {}
+
+    def update(self, worker: int, report: Report) -> None:
+        """Take a worker's report; what it leaves out stays as it was."""
+        former = self._reports.get(worker)
+        if report.gauges is None and former is not None:
+            report.gauges = former.gauges
+        self._reports[worker] = report
+        calls = self._calls.setdefault(worker, {})
+        for call in report.calls:
+            calls[call.route, call.backend, call.version] = call
+
+    def retire(self, worker: int) -> None:
+        """The worker is gone: keep its sums, forget what was in flight and connected."""
+        _merge(self._retired_calls, self._calls.pop(worker, {}).values())
+        for call in self._retired_calls.values():
+            call.in_flight = 0
+        report = self._reports.pop(worker, None)
+        if report is None:
+            return
+        self._retired_counters.update(report.counters)
+        for gauge in report.gauges.listeners if report.gauges else ():
+            gauge.open = 0
+            _add_listener(self._retired_listeners, gauge)
+
+    def calls(self) -> dict[CallKey, CallStats]:
+        """Fresh sums, the caller's own, in the order of names."""
+        sums: dict[CallKey, CallStats] = {}
+        _merge(sums, self._retired_calls.values())
+        for calls in self._calls.values():
+            _merge(sums, calls.values())
+        return dict(sorted(sums.items()))
+
+    def requests(self) -> Counter[CallKey]:
+        """How many exchanges ended, by key: cheaper than `calls`."""
+        sums: Counter[CallKey] = Counter()
+        for calls in (self._retired_calls, *self._calls.values()):
+            for key, call in calls.items():
+                sums[key] += sum(call.statuses.values())
+        return sums
+
+    def counters(self) -> dict[str, int]:
+        """The named counters' sums."""
+        sums = Counter(self._retired_counters)
+        for report in self._reports.values():
+            sums.update(report.counters)
+        return dict(sorted(sums.items()))
+
+    def pools(self) -> list[PoolGauge]:
+        """Connections by endpoint, summed over workers; an endpoint is up when every worker that uses it says so."""
+        sums: dict[tuple[str, str], PoolGauge] = {}
+        for report in self._reports.values():
+            for gauge in report.gauges.pools if report.gauges else ():
+                total = sums.setdefault((gauge.backend, gauge.endpoint), PoolGauge(gauge.backend, gauge.endpoint))
+                total.active += gauge.active
+                total.idle += gauge.idle
+                total.connecting += gauge.connecting
+                total.pending += gauge.pending
+                total.up &= gauge.up
+        return [sums[key] for key in sorted(sums)]
+
+    def listeners(self) -> list[ListenerGauge]:
+        """Connections by listener, summed over workers, dead ones included."""
+        sums: dict[str, ListenerGauge] = {}
+        for gauge in self._retired_listeners.values():
+            _add_listener(sums, gauge)
+        for report in self._reports.values():
+            for gauge in report.gauges.listeners if report.gauges else ():
+                _add_listener(sums, gauge)
+        return [sums[name] for name in sorted(sums)]
+
+
+def _merge(sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
+    for call in calls:
+        key = (call.route, call.backend, call.version)
+        total = sums.get(key)
+        if total is None:
+            total = sums[key] = CallStats(*key)
+        total.in_flight += call.in_flight
+        for status, count in call.statuses.items():
+            total.statuses[status] = total.statuses.get(status, 0) + count
+        for reason, count in call.reasons.items():
+            total.reasons[reason] = total.reasons.get(reason, 0) + count
+        add(total.first_byte, call.first_byte)
+        add(total.total, call.total)
+        total.first_byte_s += call.first_byte_s
+        total.total_s += call.total_s
+        total.request_bytes += call.request_bytes
+        total.response_bytes += call.response_bytes
+
+
+def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:
+    total = sums.setdefault(gauge.listener, ListenerGauge(gauge.listener))
+    total.open += gauge.open
+    total.accepted += gauge.accepted
+    total.refused += gauge.refused

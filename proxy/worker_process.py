@@ -1,0 +1,130 @@
+"""One worker as control sees it: the process, the channel to it, and what it said last."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from . import messages
+from .channel import Channel
+from .log import logger
+
+REAP_EVERY_S = 0.005
+REAP_KILL_AFTER = 200  # a process that closed its channel but lives on after a second is killed
+
+
+class WorkerProcess:
+    """A fresh interpreter in its own process group, so that no terminal's signal reaches it.
+
+    Mutable state: what the worker said (`serving_version`, `built_version`, `error`), and whether it is `dead`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        slot: int,
+        *,
+        on_notice: Callable[[WorkerProcess, messages.Notice], None],
+        on_death: Callable[[WorkerProcess, str], None],
+    ) -> None:
+        self.slot = slot
+        self.name = f"worker-{slot}"
+        self.serving_version = 0
+        self.built_version = 0
+        self.error: str | None = None
+        self.dead = False
+        self.silent_ticks = 0
+        self.lag_s = 0.0
+        self.started_s = time.monotonic()
+        self._loop = loop
+        self._on_notice = on_notice
+        self._on_death = on_death
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "understudy.proxy.worker", str(theirs.fileno()), self.name],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        self._channel = Channel(loop, ours, self._on_frame, self._on_close)
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        """Since it was started."""
+        return time.monotonic() - self.started_s
+
+    def answered(self, version: int) -> bool:
+        """Whether it has built the version, has said why not, or never will."""
+        return self.dead or self.built_version == version
+
+    def why_not(self, version: int) -> str | None:
+        """Why it cannot serve the version; None when it can."""
+        if self.dead:
+            return "died while it built the configuration"
+        if self.built_version != version:
+            return "did not answer in time"
+        return self.error
+
+    def send(self, order: messages.Order) -> None:
+        """Send an order; nothing happens when the worker is dead, for its death is told by `on_death`."""
+        self._channel.send(messages.encode(order))
+
+    def send_socket(self, listener: str, sock: socket.socket) -> None:
+        """Hand over a listening socket; control keeps its own copy."""
+        self._channel.send(messages.encode(messages.Socket(listener)), sock.fileno())
+
+    def kill(self) -> None:
+        """End it at once. Its death is told by `on_death`, as any other."""
+        self._process.kill()
+
+    def _on_frame(self, payload: bytes) -> None:
+        self.silent_ticks = 0
+        try:
+            notice = messages.decode_notice(payload)
+        except msgspec.DecodeError:
+            logger.exception("%s said what nobody understands: killed", self.name)
+            self.kill()
+            return
+        match notice:
+            case messages.Built():
+                self.built_version, self.error = notice.version, notice.error
+            case messages.Serving():
+                self.serving_version = notice.version
+            case messages.Report():
+                self.lag_s = notice.lag_s
+        self._on_notice(self, notice)
+
+    def _on_close(self) -> None:
+        self._reap(0)
+
+    def _reap(self, attempt: int) -> None:
+        status = self._process.poll()
+        if status is None:
+            if attempt == REAP_KILL_AFTER:
+                self._process.kill()
+            self._loop.call_later(REAP_EVERY_S, self._reap, attempt + 1)
+            return
+        self.dead = True
+        self._on_death(self, _how(status))
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
