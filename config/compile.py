@@ -29,7 +29,8 @@ def compile_snapshot(document: Document, services: Services, *, version: int, wo
     routes = []
     for part in document.routes:
         chain = _chain(part.filters, services, base) if part.filters else empty
-        route = Route(part.name, backends[part.backend], chain, float(part.timeout), part.match)
+        idle = tuple(_type_name(each) for each in part.filters if FILTERS[type(each)] is None)
+        route = Route(part.name, backends[part.backend], chain, float(part.timeout), part.match, idle)
         router.add(part.match, route)
         routes.append(route)
     return Snapshot(
@@ -110,5 +111,9 @@ def _chain(configs: Iterable[FilterConfig], services: Services, base: str) -> Ch
     for config in configs:
         kind = FILTERS[type(config)]
         if kind is not None:
-            built.append((str(config.__struct_config__.tag), kind(secrets.resolved(config, base), services)))
+            built.append((_type_name(config), kind(secrets.resolved(config, base), services)))
     return Chain.of(built)
+
+
+def _type_name(config: FilterConfig) -> str:
+    return str(config.__struct_config__.tag)

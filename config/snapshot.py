@@ -128,6 +128,7 @@ class Route:
     chain: Chain
     timeout: float = 0.0  # the whole exchange, seconds; 0: none
     takes: Match | None = None  # what it was compiled from, for `explain`
+    not_active: tuple[str, ...] = ()  # filters of its YAML that have no effect in this version, for `explain`
 
 
 @dataclass(frozen=True, slots=True)
