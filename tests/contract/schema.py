@@ -49,14 +49,14 @@ def check_docs(config: type[FilterConfig]) -> None:
         owner for kind in structs_of(config) for owner in kind.__mro__ if owner.__module__.startswith("understudy.")
     }
     owners.discard(FilterConfig)
-    bare = [f"{owner.__name__}.{name}" for owner in owners for name in _fields_without_comment(owner)]
+    bare = [f"{owner.__name__}.{name}" for owner in owners for name in fields_without_comment(owner)]
     bare += [owner.__name__ for owner in owners if not owner.__doc__]
     assert not bare, (
         f"write a comment beside each field and a docstring, the user's reference: {', '.join(sorted(bare))}"
     )
 
 
-def _fields_without_comment(owner: type) -> Iterator[str]:
+def fields_without_comment(owner: type) -> Iterator[str]:
     source = dedent(inspect.getsource(owner))
     comments = {
         token.start[0]: source.splitlines()[token.start[0] - 1].strip()

@@ -19,6 +19,7 @@ EXAMPLES = [
     response: {set: {cache-control: no-store}, remove: [Server]}
     """,
     "{type: headers, response: {append: {vary: x-region}}}",
+    "{type: headers, request: {set: {authorization: {env: MODEL_TOKEN}}}}",
 ]
 
 
