@@ -76,7 +76,9 @@ def _split(text: str, schemes: tuple[str, ...], allowed: str, *, userinfo: bool 
     except ValueError:
         raise ValueError(f"has no valid host; allowed: {allowed}") from None
     if "@" in url.netloc and not userinfo:
-        raise ValueError(f"has a user or password in it; send credentials with a headers filter; allowed: {allowed}")
+        raise ValueError(
+            f"has a user or password in it, never sent; credentials belong into headers; allowed: {allowed}"
+        )
     if "?" in text or "#" in text:
         raise ValueError(f"has a query or a fragment; allowed: {allowed}")
     return url
@@ -89,6 +91,8 @@ def _authority(url: SplitResult) -> tuple[str, int]:
         literal, _, rest = netloc[1:].partition("]")
         host = parse_host(literal, None)
         separator, port = rest[:1], rest[1:]
+    elif netloc.count(":") > 1:
+        raise ValueError("needs brackets around an IPv6 address, as in http://[::1]:9001")
     else:
         name, separator, port = netloc.partition(":")
         rest = separator

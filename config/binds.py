@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
+from string import hexdigits
 from typing import Literal
 
 ALLOWED = "host:port, [::1]:7080, unix:/path or fd:3"
@@ -14,6 +15,7 @@ MAX_UNIX_PATH_BYTES = 107
 
 _HOST_PORT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")  # noqa: TID251 - a constant pattern
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")  # noqa: TID251 - a constant pattern
+_IPV6_AND_PORT = frozenset(hexdigits + ":.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ def parse_bind(text: str) -> Bind:
             raise ValueError("needs the number of an inherited descriptor, 3 to 65535; allowed: " + ALLOWED)
         return Bind("fd", fd=int(number))
     match = _HOST_PORT.fullmatch(text)
+    if text.startswith(":") and text.count(":") == 1:
+        raise ValueError("names no host; for every address of the machine write 0.0.0.0 or [::]")
+    if match is None and text.count(":") > 1 and set(text) <= _IPV6_AND_PORT:
+        raise ValueError("needs brackets around an IPv6 address; allowed: " + ALLOWED)
     if match is None:
         raise ValueError("is no address to bind; allowed: " + ALLOWED)
     return Bind("tcp", host=parse_host(match[1], match[2]), port=parse_port(match[3], least=0))
@@ -71,7 +77,7 @@ def parse_host(bracketed: str | None, plain: str | None) -> str:
             raise ValueError("has no IPv6 address between its brackets; allowed: [::1] or the like")
         return str(literal)
     if not plain:
-        raise ValueError("names no host; for every address of the machine write 0.0.0.0 or [::]")
+        raise ValueError("names no host")
     if not _NAME.fullmatch(plain):
         raise ValueError("has no valid host; allowed: a name, an IPv4 address, or an IPv6 address in brackets")
     if plain.replace(".", "").isdigit():

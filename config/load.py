@@ -98,13 +98,16 @@ def load_bytes(data: bytes, *, file: str, base: str, today: date | None = None) 
 
 def _examine(raw: dict[str, Any], flaws: list[Flaw], base: str) -> tuple[list[tuple[Path, str]], Document | None]:
     """Mistakes of form, and of meaning where the form allows to ask."""
+    spoiled = {flaw.path for flaw in flaws if flaw.path and flaw.spoils}
     broken = {flaw.path for flaw in flaws if flaw.path}
     found: list[tuple[Path, str]] = []
     try:
         document = convert(raw)
     except msgspec.ValidationError as error:
         walked = walk(raw, Document)
-        found = walked.mistakes or [((), f"is no valid configuration: {error}")]
+        found = [each for each in walked.mistakes if not _is_within(each[0], spoiled)]
+        if not walked.mistakes:
+            found = [((), f"is no valid configuration: {error}")]
         try:
             document = convert(walked.repaired)
         except msgspec.ValidationError:
@@ -118,7 +121,11 @@ def _is_hearsay(path: Path, broken: set[Path]) -> bool:
     if not broken:
         return False
     around = {at[:-1] for at in broken}
-    return path in around or any(path[:end] in broken for end in range(len(path) + 1))
+    return path in around or _is_within(path, broken)
+
+
+def _is_within(path: Path, some: set[Path]) -> bool:
+    return bool(some) and any(path[:end] in some for end in range(len(path) + 1))
 
 
 def _located(file: str, text: str, found: Iterable[tuple[Path, str]], flaws: list[Flaw]) -> list[Mistake]:

@@ -182,7 +182,8 @@ def _loads(path: Path, written: str, load: Callable[[], None]) -> Found:
     try:
         load()
     except ssl.SSLError as error:
-        reason = error.reason or "no PEM"
+        is_mismatch = "MISMATCH" in (error.reason or "")  # all else is worded differently by every OpenSSL
+        reason = "the key is another certificate's" if is_mismatch else "no PEM that can be read"
         yield path, f"the file {written} cannot be used: {reason}; allowed: PEM, and a key without a passphrase"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no valid path"

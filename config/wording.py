@@ -64,8 +64,6 @@ def _hint(value: Any, options: Sequence[types.Type]) -> str:
         return did_you_mean(value, words)
     if isinstance(value, bool | int | float) and types.StrType in kinds:
         return "; put it in quotes"
-    if isinstance(value, bool | int | float) and types.LiteralType in kinds:
-        return " (words are written as text)"
     return ""
 
 

@@ -49,6 +49,7 @@ class Flaw(NamedTuple):
     line: int
     path: Path
     text: str
+    spoils: bool = True  # what was read in its place is not what was meant: nothing more is said of it
 
 
 class Content(NamedTuple):
@@ -87,7 +88,7 @@ class _Reader:
         self._next()  # StreamStart
         event = self._next()
         if type(event) is StreamEndEvent:
-            self._flaw(event, "is empty; at least listeners, backends and routes are needed", at=())
+            self.flaws.append(Flaw(1, (), "is empty; at least listeners, backends and routes are needed"))
             raise _Stop
         value = self._value(self._next())
         self._next()  # DocumentEnd
@@ -142,7 +143,7 @@ class _Reader:
             if key == "<<" and type(event) is ScalarEvent and not event.style:
                 self._flaw(event, _MERGE)
             elif key in pairs:
-                self._flaw(event, f"is given twice, first on line {lines[key]}; keep one")
+                self._flaw(event, f"is given twice, first on line {lines[key]}; keep one", spoils=False)
             else:
                 pairs[key] = value
                 lines[key] = event.start_mark.line + 1
@@ -217,11 +218,11 @@ class _Reader:
             return own
         return name
 
-    def _flaw(self, event: Any, text: str, at: Path | None = None) -> None:
+    def _flaw(self, event: Any, text: str, *, at: Path | None = None, spoils: bool = True) -> None:
         path = tuple(self._path) if at is None else at
         if len(self.flaws) >= 1_000:
             raise _Stop
-        self.flaws.append(Flaw(event.start_mark.line + 1, path, text))
+        self.flaws.append(Flaw(event.start_mark.line + 1, path, text, spoils))
 
     def _stop(self, event: Any, text: str) -> None:
         self._flaw(event, text, at=())

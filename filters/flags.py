@@ -98,9 +98,7 @@ class FlagsConfig(FilterConfig, frozen=True, tag="flags"):
         first: dict[str, int] = {}
         for at, rule in enumerate(self.rules):
             if (earlier := first.setdefault(rule.flag, at)) != at:
-                found.append(
-                    (("rules", at, "flag"), f"{rule.flag!r} is the name of rules[{earlier}] too; names differ")
-                )
+                found.append((("rules", at, "flag"), f"{rule.flag} is the name of rules[{earlier}] too; names differ"))
         if not self.rules:
             found.append((("rules",), "is empty; list at least one rule"))
         return found

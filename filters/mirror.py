@@ -78,9 +78,7 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
         first: dict[str, int] = {}
         for at, shadow in enumerate(self.to):
             if (earlier := first.setdefault(shadow.backend, at)) != at:
-                found.append(
-                    (("to", at, "backend"), f"{shadow.backend!r} is shadow to[{earlier}] already; list it once")
-                )
+                found.append((("to", at, "backend"), f"{shadow.backend} is shadow to[{earlier}] already; list it once"))
         return found
 
     def references(self) -> Mistakes:

@@ -17,7 +17,7 @@ class PathRewriting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 def path_mistakes(rewriting: PathRewriting, *path: str | int) -> Mistakes:
     """What is wrong with a prefix or its replacement: both become bytes of a request line."""
     return [
-        ((*path, name), f"{value!r}: {text}")
+        ((*path, name), f'"{value}" {text}')
         for name, value in (("prefix", rewriting.prefix), ("to", rewriting.to))
         if (text := _text(value))
     ]
