@@ -41,9 +41,17 @@ def validate(options: argparse.Namespace) -> int:
     if loaded is None or loaded.document is None:
         return 1
     document = loaded.document
-    counts = f"{len(document.listeners)} listeners, {len(document.backends)} backends, {len(document.routes)} routes"
+    parts = {"listener": document.listeners, "backend": document.backends, "route": document.routes}
+    counts = ", ".join(f"{len(part)} {name}{'s' * (len(part) != 1)}" for name, part in parts.items())
     print(f"{options.config}: valid: {counts}, hash {loaded.hash[:6]}")
     return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """0 when a route takes the request, 1 when none does or the question is wrong, 2 unreachable."""
+    from . import explain
+
+    return explain.answer(options, _admin_url(options) if options.running else None)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -134,9 +142,4 @@ def _post(options: argparse.Namespace, path: str, timeout_s: float) -> int:
     print(f"understudy: {answer.status}: {body.get('detail', 'no admin API of understudy')}", file=sys.stderr)
     for mistake in body.get("mistakes", ()):
         print(mistake, file=sys.stderr)
-    return 1
-
-
-def explain(options: argparse.Namespace) -> int:
-    """Later."""
     return 1

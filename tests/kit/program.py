@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,14 @@ READY = "understudy ready"
 class Program:
     """`understudy run -c FILE`, started at once. Mutable state: `lines`, all that it wrote to stderr so far."""
 
-    def __init__(self, config: str | Path, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: str | Path,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         """`config` is YAML text, written into `folder`, or a file. `folder` becomes the working directory."""
         path = config if isinstance(config, Path) else folder / "understudy.yaml"
         if isinstance(config, str):
@@ -38,6 +45,7 @@ class Program:
             cwd=folder,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            pass_fds=pass_fds,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
