@@ -1,15 +1,18 @@
-"""Bodies between the two connections of an exchange: held within a bound, read whole on demand, passed through wraps."""
+"""Bodies between the two connections of an exchange: held within a bound, read whole on demand, passed on by wraps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
-from ..filters.api import BodyWrap, Failure, Message
+from ..filters.api import BodyWrap, Failure, Message, Request
 from .exchange import Call, Client
 
-HELD_BYTES = 64 * 1024
+HELD_BYTES: Final = 64 * 1024
 """How much of a body waits for a connection before its sender is paused."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
 def wrap_chunk(wraps: Sequence[BodyWrap], chunk: bytes) -> bytes:
@@ -38,44 +41,43 @@ class Intake:
     or the limit of `read` while a filter collects the whole body; `ended`, whether the client has sent all of it.
     """
 
-    __slots__ = ("_client", "_collecting", "_held", "_limit", "call", "ended", "message", "size")
+    __slots__ = ("_client", "_collecting", "_held", "_limit", "_message", "_spawn", "call", "ended", "size")
 
-    def __init__(self, message: Message, client: Client) -> None:
-        self.message = message
+    def __init__(self, message: Request, client: Client, spawn: Spawn) -> None:
         self.call: Call | None = None
         self.ended = message.ended
         self.size = len(message.content)
+        self._message = message
         self._client = client
-        self._held: list[bytes] = []
+        self._spawn = spawn
+        self._held: list[bytes] = [message.content] if message.content else []
         self._limit = HELD_BYTES
         self._collecting: asyncio.Future[None] | None = None
+        if not message.ended:
+            message.reader = self.read
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises Failure("body_too_large")."""
         self._limit = limit
         if self.size > limit:
-            raise Failure("body_too_large", f"the body is larger than {limit} bytes")
+            raise _too_large(limit)
         if not self.ended:
             self._collecting = asyncio.get_running_loop().create_future()
             self._client.proceed()
             self._client.resume()
             await self._collecting
-        content = b"".join(self._held)
-        self._held.clear()
-        self.message.ended = True
-        self.message.length = len(content)
-        return content
+        message = self._message
+        message.content = b"".join(self._held)
+        message.ended = True
+        message.length = len(message.content)
+        return message.content
 
     def take(self, chunk: bytes, ended: bool) -> None:
         """The client's next bytes."""
         self.size += len(chunk)
         self.ended = ended
-        call = self.call
-        if call is not None:
-            if chunk:
-                call.write(chunk)
-            if ended:
-                call.finish()
+        if self.call is not None:
+            self._pass(self.call, chunk, ended)
             return
         if chunk:
             self._held.append(chunk)
@@ -85,7 +87,7 @@ class Intake:
         elif self._collecting.done():
             return
         elif self.size > self._limit:
-            self._collecting.set_exception(Failure("body_too_large", f"the body is larger than {self._limit} bytes"))
+            self._collecting.set_exception(_too_large(self._limit))
         elif ended:
             self._collecting.set_result(None)
 
@@ -96,12 +98,124 @@ class Intake:
         return held
 
     def follow(self, call: Call) -> None:
-        """From now on bytes go straight to the call."""
+        """From now on bytes go straight to the call, those that are held first."""
         self.call = call
-        self._client.proceed()
-        self._client.resume()
+        self._pass(call, self.release(), self.ended)
+        if not self.ended:
+            self._client.proceed()
+            self._client.resume()
 
     def fail(self, failure: Failure) -> None:
         """No more will come: whoever reads the whole body hears why."""
         if self._collecting is not None and not self._collecting.done():
             self._collecting.set_exception(failure)
+
+    def _pass(self, call: Call, chunk: bytes, ended: bool) -> None:
+        wraps = self._message.wraps
+        if wraps is not None:
+            chunk = wrap_chunk(wraps, chunk)
+        if chunk:
+            call.write(chunk)
+        if not ended:
+            return
+        if wraps is None:
+            call.finish()
+        else:
+            self._spawn(self._finish(call, wraps))
+
+    async def _finish(self, call: Call, wraps: Sequence[BodyWrap]) -> None:
+        held = await wrap_end(wraps)
+        if held:
+            call.write(held)
+        call.finish()
+
+
+class Outlet:
+    """A response's body on its way from the call to the client, where it does not leave in the turn it came.
+
+    Mutable state: `held`, what came while a filter waits (the call is paused meanwhile, so it is one read at most),
+    None when nothing is held; `call`, None once the answer has been read to its end.
+    """
+
+    __slots__ = ("_client", "_done", "_failed", "_spawn", "_wraps", "call", "held", "size")
+
+    def __init__(
+        self, client: Client | None, call: Call | None, spawn: Spawn, done: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:  # fmt: skip
+        self.call = call
+        self.held: list[bytes] | None = None
+        self.size = 0
+        self._client = client
+        self._wraps: Sequence[BodyWrap] | None = None
+        self._spawn = spawn
+        self._done = done
+        self._failed = failed
+
+    def hold(self) -> None:
+        """Keep what comes until `release`."""
+        if self.held is None:
+            self.held = []
+        if self.call is not None:
+            self.call.pause()
+
+    def release(self, message: Message) -> None:
+        """The head has left: pass on what was held, and from now on what comes."""
+        held, self.held = self.held, None
+        self._wraps = message.wraps
+        for chunk in held or ():
+            self.take(chunk, False)
+        if self.call is None:
+            self._end()
+        else:
+            self.call.resume()
+
+    def take(self, chunk: bytes, ended: bool) -> None:
+        """The call's next bytes."""
+        if ended:
+            self.call = None
+        if self.held is not None:
+            if chunk:
+                self.held.append(chunk)
+            if self.call is not None:
+                self.call.pause()
+            return
+        if self._wraps is not None:
+            chunk = wrap_chunk(self._wraps, chunk)
+        last = ended and self._wraps is None
+        self.size += len(chunk)
+        if self._client is not None and (chunk or last):
+            self._client.data(chunk, last)
+        if last:
+            self._done()
+        elif ended:
+            self._end()
+
+    def lose_client(self) -> None:
+        """Read the answer to its end for nobody's sake but the filters'."""
+        self._client = None
+        if self.call is not None:
+            self.call.resume()
+
+    def _end(self) -> None:
+        if self._wraps is None:
+            if self._client is not None:
+                self._client.data(b"", True)
+            self._done()
+        else:
+            self._spawn(self._end_wrapped(self._wraps))
+
+    async def _end_wrapped(self, wraps: Sequence[BodyWrap]) -> None:
+        try:
+            last = await wrap_end(wraps)
+        except Exception as error:
+            self._failed(error)
+            return
+        self.size += len(last)
+        if self._client is not None:
+            self._client.data(last, True)
+        self._done()
+
+
+def _too_large(limit: int) -> Failure:
+    return Failure("body_too_large", f"the body is larger than {limit} bytes")

@@ -6,7 +6,7 @@ codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever canno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..filters.api import Failure, Headers, Response
 
@@ -84,26 +84,18 @@ class Caller(Protocol):
     def client_progressed(self) -> bool: ...
 
 
-class Outgoing(NamedTuple):
-    """A request as one call sends it."""
-
-    method: bytes
-    target: bytes
-    authority: bytes
-    headers: Headers
-    content: bytes
-    ended: bool
-    length: int | None  # of the whole body; None: not known beforehand
-    upgrade: bytes | None
-
-
 class Call(Protocol):
     """One request to a backend and its answer."""
 
     reused: bool  # the connection served another call before
     answered: bool  # at least one byte of an answer came
 
-    def send(self, caller: Caller, outgoing: Outgoing, backend: Backend) -> None: ...
+    def send(
+        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, headers: Headers,
+        content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
+    ) -> None:  # fmt: skip
+        """Send a request with the content at hand; `length` is that of the whole body, None when nobody knows it."""
+        ...
 
     def write(self, chunk: bytes) -> None: ...
 

@@ -1,9 +1,9 @@
 """The life of a request. Read this first.
 
-`begin` finds the route and runs the request down its chain; `_dispatch` asks the chosen backend; `call_answered`
-runs the answer back up the chain; `_send` and `call_data` pass it to the client; `_complete` ends everything,
-exactly once. Nothing on this path waits unless a filter asks for it: bytes are passed on in the turn of the loop in
-which they came, and whoever cannot take more pauses the other side.
+`begin` runs the request down its route's chain; `_dispatch` asks the chosen backend; `connected` sends; `call_answered`
+runs the answer back up the chain; `_send` and `call_data` pass it to the client; `_complete` ends everything, exactly
+once. Nothing on this path waits unless a filter asks for it: bytes are passed on in the turn of the loop in which they
+came, and whoever cannot take more pauses the other side.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..filters.api import Exchange, Failure, Headers, Outcome, Reason, Request, Response
 from . import trace
-from .bodies import Intake, wrap_chunk, wrap_end
-from .exchange import Call, Client, Outgoing
+from .bodies import Intake, Outlet
+from .exchange import Call, Client
 from .rescue import RESCUES, problem
 from .rewrite import rewritten_json, rewritten_target
 
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
     from .pool import BackendPool, Target
+    from .telemetry.stats import CallStats
 
 log = logging.getLogger(__name__)
 
-_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
-_MAX_ENDPOINTS_TRIED = 3
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
+_MAX_ENDPOINTS_TRIED: Final = 3
 
 
 class LiveExchange(Exchange):
@@ -42,52 +43,47 @@ class LiveExchange(Exchange):
     """
 
     __slots__ = (
-        "_begun", "_call", "_client", "_entered", "_first_byte", "_held_answer", "_intake", "_over", "_plane", "_pool",
-        "_reason", "_resent", "_response_bytes", "_route", "_spans", "_started", "_stats", "_status", "_task", "_timer",
-        "_tried", "_tunnel", "_upgrade", "target",
+        "_begun", "_call", "_client", "_entered", "_first_byte", "_intake", "_outlet", "_over", "_plane", "_pool",
+        "_reason", "_resent", "_route", "_sent_bytes", "_spans", "_started", "_stats", "_status", "_task", "_timer",
+        "_tried", "_upgrade", "target",
     )  # fmt: skip
 
     def __init__(
         self, plane: DataPlane, client: ServerConnection, request: Request, route: Route, started: float,
         spans: trace.Context, upgrade: bytes | None,
     ) -> None:  # fmt: skip
-        super().__init__(
-            request, route=route.name, backend=route.backend.name, id=client.request_id, client=client.client,
-            trusted=client.trusted,
-        )  # fmt: skip
+        super().__init__(request, route.name, route.backend.name, client.request_id, client.client, client.trusted)
         self._plane = plane
         self._client: Client | None = client
         self._route = route
         self._upgrade = upgrade
         self._started = started
         self._spans = spans
-        self._intake = Intake(request, client) if not request.ended else None
+        self._intake: Intake | None = None if request.ended else Intake(request, client, self._spawn)
+        self._outlet: Outlet | None = None
         self._entered = 0
         self._call: Call | None = None
         self._pool: BackendPool | None = None
         self.target: Target | None = None
-        self._tried: tuple[Target, ...] = ()
-        self._resent = self._begun = self._over = self._tunnel = False
-        self._held_answer: list[tuple[bytes, bool]] | None = None
+        self._tried: list[Target] = []
+        self._resent = False
+        self._begun = False
+        self._over = False
         self._first_byte = 0.0
-        self._response_bytes = self._status = 0
+        self._sent_bytes = 0
+        self._status = 0
         self._reason: Reason | None = None
+        self._stats: CallStats | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stats = plane.stats_of(route, route.backend)
-        self._stats.in_flight += 1
 
     # Down the chain.
 
     def begin(self) -> None:
         """Start the exchange: run the request down its route's chain."""
-        if self._intake is not None:
-            self.request.reader = self._intake.read
         if self._route.timeout:
             self._limit(self._route.timeout)
-        if self._plane.draining_refuses:
-            self._fail(Failure("draining", "this replica is shutting down"))
-        elif not self._route.name:
+        if not self._route.name:
             self._fail(Failure("no_route", "no route matches this request"))
         else:
             self._run_request(0)
@@ -105,7 +101,7 @@ class LiveExchange(Exchange):
                 if isinstance(result, Awaitable):
                     self._spawn(self._await_request(result, index))
                 else:
-                    self._answer(result)
+                    self._run_response(result, 0)
                 return
             self._entered = len(self._route.chain.filters)
             self._dispatch()
@@ -123,33 +119,31 @@ class LiveExchange(Exchange):
         if response is None:
             self._run_request(index)
         else:
-            self._answer(response)
+            self._run_response(response, 0)
 
     # To the backend.
 
     def _dispatch(self) -> None:
         """Ask the chosen backend for a connection; `connected` or `unavailable` follows, at once or later."""
-        backend = self._plane.backend(self.backend)
-        if backend is not self._route.backend:
-            self._stats.in_flight -= 1
-            self._stats = self._plane.stats_of(self._route, backend)
-            self._stats.in_flight += 1
-        if backend.json_rewrite is not None and not self.request.ended:
-            self._spawn(self._read_then_connect(backend))
+        pool = self._plane.pool(self.backend)
+        backend = pool.backend
+        if self.request.ended or backend.json_rewrite is None:
+            self._connect(pool, backend)
         else:
-            self._connect(backend)
+            self._spawn(self._read_then_connect(pool, backend))
 
-    async def _read_then_connect(self, backend: Backend) -> None:
+    async def _read_then_connect(self, pool: BackendPool, backend: Backend) -> None:
         try:
             await self.request.read(backend.json_rewrite_limit)
             if not self._over:
-                self._connect(backend)
+                self._connect(pool, backend)
         except Exception as error:
             self._fail(self._named(error))
 
-    def _connect(self, backend: Backend) -> None:
-        pool = self._plane.pool(backend.name)
+    def _connect(self, pool: BackendPool, backend: Backend) -> None:
+        self._stats = pool.stats_of(self.route)
         pool.enter()
+        self._stats.in_flight += 1
         self._pool = pool
         if backend.total_timeout and (not self._route.timeout or backend.total_timeout < self._route.timeout):
             self._limit(backend.total_timeout)
@@ -157,54 +151,49 @@ class LiveExchange(Exchange):
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
+        if self._over:
+            self._plane.give_back(call, target)
+            return
         self.target = target
         self._call = call
-        request, intake = self.request, self._intake
         try:
-            outgoing = self._outgoing(target)
+            self._send_request(call, target, target.backend)
         except Exception as error:
             self._fail(self._named(error))
-            return
-        if request.wraps is None:
-            call.send(self, outgoing, target.backend)
-            if not outgoing.ended and intake is not None:
-                intake.follow(call)
-        else:
-            call.send(self, outgoing, target.backend)
 
-    def _outgoing(self, target: Target) -> Outgoing:
-        request, backend, intake = self.request, target.backend, self._intake
+    def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
+        request, intake, spans = self.request, self._intake, self._spans
         content, ended, length = request.content, request.ended, request.length
-        if intake is not None and not ended:
-            content, ended = intake.release(), intake.ended
         if request.wraps is not None:
-            if not ended:
-                raise TypeError("wrapped request bodies that still stream are not served yet")
-            content = wrap_chunk(request.wraps, content)
-        if backend.json_rewrite is not None:
+            intake = self._intake = intake or Intake(request, self._client_or_fail(), self._spawn)
+            content, ended = b"", False
+        elif not ended and intake is not None:
+            content, ended = intake.release(), intake.ended
+        elif backend.json_rewrite is not None:
             content = rewritten_json(backend.json_rewrite, request, content)
             length = len(content)
-        if backend.host == "keep":
-            authority = request.authority or target.endpoint.authority
-        else:
-            authority = target.endpoint.authority if backend.host == "endpoint" else backend.host
-        spans = self._spans
-        traceparent = b"00-%b-%b-%b" % (spans.trace_id, spans.span_id, spans.flags)
-        return Outgoing(
-            request.method,
-            rewritten_target(backend.path_rewrite, request) if backend.path_rewrite else request.target,
-            authority,
-            [*request.headers, (b"traceparent", traceparent), *spans.carried],
-            content,
-            ended,
-            length,
-            self._upgrade,
-        )
+        headers = request.headers
+        headers = [*headers, (b"traceparent", b"00-%b-%b-%b" % (spans.trace_id, spans.span_id, spans.flags))]
+        if spans.carried:
+            headers += spans.carried
+        authority = request.authority
+        if backend.host != "keep" or not authority:
+            authority = target.endpoint.authority if isinstance(backend.host, str) else backend.host
+        rewrite = backend.path_rewrite
+        path = request.target if rewrite is None else rewritten_target(rewrite, request)
+        call.send(self, backend, request.method, path, authority, headers, content, ended, length, self._upgrade)
+        if not ended and intake is not None and self._call is not None:
+            intake.follow(call)
+
+    def _client_or_fail(self) -> Client:
+        if self._client is None:
+            raise Failure("client_gone")
+        return self._client
 
     def unavailable(self, failure: Failure, target: Target | None) -> None:
         """No connection was to be had. No byte was sent, so another endpoint may be asked."""
         if target is not None:
-            self._tried += (target,)
+            self._tried.append(target)
         pool = self._pool
         if (
             pool is not None
@@ -234,8 +223,8 @@ class LiveExchange(Exchange):
         """The client left: the call ends at once, so that inference stops, unless the exchange is detached."""
         self._client = None
         if self.detached and (self._intake is None or self._intake.ended):
-            if self._call is not None:
-                self._call.resume()
+            if self._outlet is not None:
+                self._outlet.lose_client()
             return
         if self._intake is not None:
             self._intake.fail(Failure("client_gone"))
@@ -244,10 +233,10 @@ class LiveExchange(Exchange):
     def client_writable(self, writable: bool) -> None:
         """Back-pressure from the client to the backend."""
         if self._call is not None:
-            if writable and self._held_answer is None:
-                self._call.resume()
-            else:
+            if not writable:
                 self._call.pause()
+            elif self._outlet is None or self._outlet.held is None:
+                self._call.resume()
 
     def client_progressed(self) -> bool:
         """Whether the client took any byte of the answer lately."""
@@ -273,25 +262,23 @@ class LiveExchange(Exchange):
         self._first_byte = monotonic()
         if response.ended:
             self._call = None
-        self._answer(response)
+        self._run_response(response, 0)
 
     def call_data(self, chunk: bytes, ended: bool) -> None:
         """More of the answer's body."""
         if ended:
             self._call = None
-        if self._held_answer is not None:
-            self._held_answer.append((chunk, ended))
-            if self._call is not None:
-                self._call.pause()
-        elif self.response is not None and self.response.wraps is not None:
-            self._pass_wrapped(self.response, chunk, ended)
-        else:
-            self._pass(chunk, ended)
+        if self._outlet is not None:
+            self._outlet.take(chunk, ended)
+        elif ended:
+            self._complete(None)
+        elif self._client is not None:  # a tunnel
+            self._client.data(chunk, False)
 
     def call_switched(self, response: Response, first: bytes) -> None:
         """The backend switched protocols: from now on bytes pass through both ways."""
         self._first_byte = monotonic()
-        self._begun = self._tunnel = True
+        self._begun = True
         self._status = response.status
         response.append(b"x-request-id", self.id)
         if self._client is not None and self._call is not None:
@@ -321,11 +308,9 @@ class LiveExchange(Exchange):
 
     # Back up the chain.
 
-    def _answer(self, response: Response) -> None:
-        self._run_response(response, 0)
-
     def _run_response(self, response: Response, index: int) -> None:
         hooks = self._route.chain.response
+        position = 0
         try:
             while index < len(hooks):
                 position, hook = hooks[index]
@@ -334,13 +319,12 @@ class LiveExchange(Exchange):
                     continue
                 result = hook(self, response)
                 if isinstance(result, Awaitable):
-                    self._hold_answer()
+                    self._open_outlet().hold()
                     self._spawn(self._await_response(result, index))
                     return
                 response = result
         except Exception as error:
-            self._entered = max(0, position)
-            self._fail(self._named(error))
+            self._fail_in(position, error)
             return
         self._send(response)
 
@@ -348,74 +332,59 @@ class LiveExchange(Exchange):
         try:
             response = await result
         except Exception as error:
-            self._entered = self._route.chain.response[index - 1][0]
-            self._fail(self._named(error))
+            self._fail_in(self._route.chain.response[index - 1][0], error)
             return
         if not self._over:
             self._run_response(response, index)
 
-    def _hold_answer(self) -> None:
-        if self._held_answer is None:
-            self._held_answer = []
-        if self._call is not None:
-            self._call.pause()
+    def _fail_in(self, position: int, error: Exception) -> None:
+        """A filter failed on the way up: the failure goes on from the next one above it."""
+        failure = self._named(error, position)
+        self._entered = position
+        self._fail(failure)
 
     # To the client.
 
     def _send(self, response: Response) -> None:
         self.response = response
         self._status = response.status
-        response.headers = [*response.headers, (b"x-request-id", self.id)]
+        headers = response.headers = response.headers.copy()
+        headers.append((b"x-request-id", self.id))
         if self.trusted and not response.local:
-            response.headers.append((b"x-understudy-backend", self.backend.encode()))
-        held, self._held_answer = self._held_answer, None
+            headers.append((b"x-understudy-backend", self.backend.encode()))
         self._begun = True
-        if response.wraps is not None:
-            content, ended, response.content, response.ended = response.content, response.ended, b"", False
-            if self._client is not None:
-                self._client.answer(response)
-            held = [(content, ended), *(held or ())]
-        else:
-            self._response_bytes += len(response.content)
-            if self._client is not None:
-                self._client.answer(response)
-            if response.ended:
-                self._complete(self._reason)
-                return
-        if held:
-            for chunk, ended in held:
-                self.call_data(chunk, ended)
-        if self._call is not None and self._held_answer is None and not self._over:
-            self._call.resume()
-
-    def _pass(self, chunk: bytes, ended: bool) -> None:
-        self._response_bytes += len(chunk)
-        if self._client is not None:
-            self._client.data(chunk, ended)
-        if ended:
+        client = self._client
+        if response.ended and response.wraps is None:
+            self._sent_bytes = len(response.content)
+            if client is not None:
+                client.answer(response)
             self._complete(self._reason)
+        else:
+            self._stream(client, response)
 
-    def _pass_wrapped(self, response: Response, chunk: bytes, ended: bool) -> None:
-        assert response.wraps is not None
-        try:
-            chunk = wrap_chunk(response.wraps, chunk)
-        except Exception as error:
-            self._fail(self._named(error))
-            return
-        if chunk:
-            self._pass(chunk, False)
-        if ended:
-            self._hold_answer()
-            self._spawn(self._end_wrapped(response))
+    def _stream(self, client: Client | None, response: Response) -> None:
+        """The body goes on arriving, or has to pass wraps."""
+        outlet = self._open_outlet()
+        if response.wraps is not None:
+            outlet.hold()
+            if response.content and outlet.held is not None:
+                outlet.held.insert(0, response.content)
+            response.content, response.ended = b"", False
+        self._sent_bytes = len(response.content)
+        if client is not None:
+            client.answer(response)
+        outlet.release(response)
 
-    async def _end_wrapped(self, response: Response) -> None:
-        try:
-            held = await wrap_end(response.wraps or ())
-        except Exception as error:
-            self._fail(self._named(error))
-            return
-        if not self._over:
-            self._pass(held, True)
+    def _open_outlet(self) -> Outlet:
+        if self._outlet is None:
+            self._outlet = Outlet(self._client, self._call, self._spawn, self._delivered, self._undelivered)
+        return self._outlet
+
+    def _delivered(self) -> None:
+        self._complete(self._reason)
+
+    def _undelivered(self, error: Exception) -> None:
+        self._fail(self._named(error))
 
     # Endings.
 
@@ -431,57 +400,54 @@ class LiveExchange(Exchange):
                 self._client.cut()
             self._complete(failure.reason)
             return
-        self._held_answer = None
+        self._outlet = None
         self._reason = failure.reason
-        self._answer(problem(failure, self.id))
+        self._run_response(problem(failure, self.id), 0)
 
     def _complete(self, reason: Reason | None) -> None:
         """The end, exactly once: all that the exchange occupied is given back here and nowhere else."""
         if self._over:
             return
         self._over = True
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
         if self._timer is not None:
             self._timer.cancel()
-        task = self._task
-        if task is not None and not task.done() and task is not asyncio.current_task():
-            task.cancel()
-        pool = self._pool
-        if pool is not None:
+        if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
+            self._task.cancel()
+        pool, stats = self._pool, self._stats
+        if stats is None:
+            stats = self._plane.stats.call(self.route, self._route.backend.name, self._route.backend.version)
+        elif pool is not None:
             pool.leave(self.target)
             pool.exit(self)
+            stats.in_flight -= 1
         now = monotonic()
         first_byte = self._first_byte - self._started if self._first_byte else None
         received = self._intake.size if self._intake is not None else len(self.request.content)
-        self._stats.in_flight -= 1
-        self._stats.record(
-            self._status, reason, first_byte, now - self._started, received, self._response_bytes
-        )
+        sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
+        stats.record(self._status, reason, first_byte, now - self._started, received, sent)
         if self._route.chain.complete:
-            self._run_complete(reason, first_byte, now, received)
-        client, self._client = self._client, None
+            self._run_complete(reason, first_byte, now - self._started, received, sent)
+        client = self._client
         if client is not None:
+            self._client = None
             client.finished()
 
-    def _run_complete(self, reason: Reason | None, first_byte: float | None, now: float, received: int) -> None:
-        outcome = Outcome(
-            status=self._status,
-            reason=reason,
-            backend=self.backend,
-            endpoint=self.target.label if self.target is not None else None,
-            first_byte_ms=first_byte * 1000 if first_byte is not None else None,
-            total_ms=(now - self._started) * 1000,
-            request_bytes=received,
-            response_bytes=self._response_bytes,
-        )
+    def _run_complete(
+        self, reason: Reason | None, first_byte_s: float | None, total_s: float, received: int, sent: int
+    ) -> None:
+        first_byte_ms = None if first_byte_s is None else first_byte_s * 1000
+        endpoint = None if self.target is None else self.target.label
+        outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total_s * 1000, received, sent)
         for position, hook in self._route.chain.complete:
             if position < self._entered:
                 try:
                     hook(self, outcome)
                 except Exception:
-                    log.exception("route %s: filter %s failed in on_complete", self.route, self._filter(position))
+                    name = self._route.chain.names[position]
+                    log.exception("route %s: filter %s failed in on_complete", self.route, name)
 
     # Helpers.
 
@@ -496,13 +462,11 @@ class LiveExchange(Exchange):
     def _out_of_time(self) -> None:
         self._fail(Failure("upstream_timeout", "the time for the whole exchange is over"))
 
-    def _filter(self, position: int) -> str:
-        return self._route.chain.names[position]
-
-    def _named(self, error: Exception) -> Failure:
-        """A filter's refusal as it is; any other exception is the filter's failure, and is logged with its name."""
+    def _named(self, error: Exception, position: int = -1) -> Failure:
+        """A refusal as it is; any other exception is the failure of a filter, and is logged with its name."""
         if isinstance(error, Failure):
             return error
-        name = self._filter(self._entered - 1) if self._entered else "proxy"
+        at = position if position >= 0 else self._entered - 1
+        name = self._route.chain.names[at] if at >= 0 else "proxy"
         log.error("route %s: filter %s failed: request %s", self.route, name, self.id.decode(), exc_info=error)
         return Failure("filter_failed", f"the filter {name} failed")

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import ipaddress
 import logging
+import os
 import random
 import socket
 import ssl
@@ -16,15 +17,19 @@ from typing import Any
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
 from ..filters.api import Failure, Request
 from . import trace
+from .exchange import Call
 from .http1.downstream import ServerConnection
 from .pipeline import LiveExchange
-from .pool import BackendPool, tls_context
+from .pool import BackendPool, Target, tls_context
 from .rescue import status_of
-from .telemetry.stats import CallStats, Gauges, ListenerGauge, Stats
+from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .timers import Wheel
+
 log = logging.getLogger(__name__)
 
 _MAX_TASKS = 10_000
+_DIGITS = 80  # of the ids of one exchange
+_DRAWN_AT_ONCE = 64
 _NO_BACKEND = Backend(name="", version="", endpoints=())
 _NO_ROUTE = Route(name="", backend=_NO_BACKEND, chain=Chain())
 
@@ -41,8 +46,8 @@ class Port:
         self.accepted = 0
         self.refused = 0
 
-    def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
+    def accept(self) -> Any:
+        """The protocol of a new connection: by its methods, since a compiled class cannot inherit from asyncio's."""
         self.accepted += 1
         return ServerConnection(self.plane, self)
 
@@ -87,12 +92,12 @@ class DataPlane:
         self.below = self.rng.randrange
         self.snapshot: Snapshot | None = None
         self.draining = False
-        self.draining_refuses = False
         self._ports: dict[str, Port] = {}
         self._pools: dict[str, BackendPool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
-        self._calls: dict[tuple[str, str], CallStats] = {}
+        self._digits = b""
+        self._digits_used = 0
         self._emptied = asyncio.Event()
         self._date = b""
         self._date_until = 0.0
@@ -142,7 +147,6 @@ class DataPlane:
         for name, port in self._ports.items():
             if name in snapshot.listeners:
                 port.listener = snapshot.listeners[name]
-        self._calls.clear()
         self.snapshot = snapshot
 
     async def listen(self, name: str, sock: socket.socket) -> None:
@@ -218,17 +222,10 @@ class DataPlane:
         """The pool of a backend. Raises KeyError for a backend that is in no snapshot."""
         return self._pools[name]
 
-    def backend(self, name: str) -> Backend:
-        """The backend of this name as of the current snapshot."""
-        return self._pools[name].backend
-
-    def stats_of(self, route: Route, backend: Backend) -> CallStats:
-        """Where calls of this route to this backend are counted."""
-        key = (route.name, backend.name)
-        stats = self._calls.get(key)
-        if stats is None:
-            stats = self._calls[key] = self.stats.call(route.name, backend.name, backend.version)
-        return stats
+    def give_back(self, call: Call, target: Target) -> None:
+        """A connection for an exchange that is over by now."""
+        target.in_flight -= 1
+        call.cancel()
 
     def refused(self, failure: Failure) -> None:
         """Count what never became an exchange."""
@@ -236,8 +233,13 @@ class DataPlane:
 
     def ids(self) -> tuple[bytes, bytes, bytes]:
         """A request id and a trace id of 32 hexadecimal digits, a span id of 16."""
-        digits = b"%080x" % self.rng.getrandbits(320)
-        return digits[:32], digits[32:64], digits[64:]
+        at = self._digits_used
+        if at == len(self._digits):
+            self._digits = os.urandom(_DRAWN_AT_ONCE * _DIGITS // 2).hex().encode()
+            at = 0
+        self._digits_used = at + _DIGITS
+        digits = self._digits
+        return digits[at : at + 32], digits[at + 32 : at + 64], digits[at + 64 : at + 80]
 
     def tls_context(self, tls: Tls) -> ssl.SSLContext:
         """The context of these settings, made once. Raises OSError for unreadable files."""

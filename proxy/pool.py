@@ -11,14 +11,14 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..config.snapshot import Backend, Endpoint, Tls
 from ..filters.api import Failure
 from . import balance
 from .dns import Resolver, is_literal
 from .http1.upstream import ClientConnection
-from .telemetry.stats import PoolGauge
+from .telemetry.stats import CallStats, PoolGauge
 
 if TYPE_CHECKING:
     from .exchange import Call
@@ -100,7 +100,7 @@ class Target:
         context = plane.tls_context(tls) if tls is not None else None
         name = (tls.server_name or endpoint.host) if tls is not None else None
 
-        def protocol() -> ClientConnection:
+        def protocol() -> Any:  # a Protocol by its methods: a compiled class cannot inherit from asyncio's
             return ClientConnection(self, plane.wheel)
 
         async with asyncio.timeout(self.backend.connect_timeout or None):
@@ -112,7 +112,7 @@ class Target:
                 _, connection = await loop.create_connection(
                     protocol, self.address, endpoint.port, ssl=context, server_hostname=name
                 )
-        return connection
+        return cast(ClientConnection, connection)
 
 
 class BackendPool:
@@ -131,11 +131,13 @@ class BackendPool:
         self._waiting: deque[Waiter] = deque()
         self._resolvers: dict[Endpoint, Resolver] = {}
         self._turn = 0
+        self._stats: dict[str, CallStats] = {}
         self.configure(backend)
 
     def configure(self, backend: Backend) -> None:
         """Take over a new snapshot's values; targets of unchanged endpoints stay as they are."""
         self.backend = backend
+        self._stats.clear()
         for endpoint in [each for each in self._resolvers if each not in backend.endpoints]:
             self._resolvers.pop(endpoint).stop()
         for endpoint in backend.endpoints:
@@ -171,20 +173,25 @@ class BackendPool:
         if target is not None:
             target.in_flight -= 1
 
+    def stats_of(self, route: str) -> CallStats:
+        """Where the calls of this route to this backend are counted."""
+        stats = self._stats.get(route)
+        if stats is None:
+            stats = self._plane.stats.call(route, self.backend.name, self.backend.version)
+            self._stats[route] = stats
+        return stats
+
     def has_other(self, tried: Sequence[Target]) -> bool:
         """Whether there is a target not tried yet."""
         return bool(balance.without(self.targets, tried))
 
-    def connect(self, waiter: Waiter, tried: Sequence[Target] = (), *, fresh: bool = False) -> None:
+    def connect(self, waiter: Waiter, tried: Sequence[Target] = (), fresh: bool = False) -> None:
         """Find a target and a connection; the waiter hears of it at once or later."""
         targets = self.targets
         if not targets:
             self._plane.spawn_task(self._connect_when_resolved(waiter))
             return
-        if len(targets) > 1:
-            target = self._pick(balance.without(targets, tried) or targets)
-        else:
-            target = targets[0]
+        target = targets[0] if len(targets) == 1 else self._pick(balance.without(targets, tried) or targets)
         connection = None if fresh else target.warm()
         if connection is not None:
             target.in_flight += 1
@@ -263,9 +270,7 @@ class BackendPool:
             target.failed(self._plane.wheel.now)
             log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, _why(error))
             self.room()
-            waiter.unavailable(
-                Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target
-            )
+            waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
             return
         target.connecting -= 1
         target.failures = 0

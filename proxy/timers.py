@@ -11,33 +11,37 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-NEVER = math.inf
-TICK_S = 0.05
-_HORIZON_TICKS = 20
-_LOOKING = -1
+NEVER: Final = math.inf
+TICK_S: Final = 0.05
+_HORIZON_S: Final = 1.0
+_SLOTS: Final = 24
+_LOOKING: Final = -1.0
 
 
 class Timed(Protocol):
-    """What a wheel watches. `look_at` is the wheel's own note: the tick of the next look, 0 when unwatched."""
+    """What a wheel watches. `look_s` is the wheel's own note: when it looks next, `NEVER` while unwatched."""
 
     deadline: float
-    look_at: int
+    look_s: float
 
     def on_deadline(self) -> None:
-        """The deadline has passed; it is NEVER again until set anew."""
+        """The deadline has passed; it is NEVER until set anew. The item stays watched until it is forgotten."""
         ...
 
 
 class Wheel:
-    """Mutable state: the slots of the coming ticks, and `now`, monotonic seconds as of the last tick."""
+    """Mutable state: the slots of the coming ticks, and `now`, monotonic seconds as of the last tick.
+
+    On the hot path write `item.deadline = at` and call `watch` only `if at < item.look_s`.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
         self._loop = loop
         self._clock = clock
-        self._slots: list[list[Timed]] = [[] for _ in range(_HORIZON_TICKS + 1)]
-        self._tick = 1
+        self._slots: list[list[Timed]] = [[] for _ in range(_SLOTS)]
+        self._tick = 0  # the last one that was visited; tick n ends at _origin + n * TICK_S
         self._origin = clock()
         self.now = self._origin
         self._handle: asyncio.TimerHandle | None = None
@@ -53,36 +57,41 @@ class Wheel:
             self._handle = None
 
     def watch(self, item: Timed) -> None:
-        """Look at the item when its deadline may have passed. Cheap to call again; never too late, at most a tick."""
-        ticks = min(_HORIZON_TICKS, max(1.0, (item.deadline - self.now) / TICK_S))
-        at = self._tick + math.ceil(ticks)
-        if self._tick < item.look_at <= at:
-            return
-        item.look_at = at
-        self._slots[at % len(self._slots)].append(item)
+        """Look at the item when its deadline may have passed, at most two ticks late. Cheap to call again."""
+        until = min(item.deadline, self.now + _HORIZON_S) - self._origin
+        tick = max(self._tick + 1, math.ceil(until / TICK_S))
+        look_s = self._origin + tick * TICK_S
+        if look_s < item.look_s:
+            item.look_s = look_s
+            self._slots[tick % _SLOTS].append(item)
 
     def forget(self, item: Timed) -> None:
         """Look at the item no more."""
-        item.look_at = 0
+        item.look_s = NEVER
+
+    def turn(self) -> None:
+        """Visit every tick that has ended since the last turn. A loop that was blocked for longer than the wheel is
+        round still visits each slot once."""
+        self.now = self._clock()
+        until = int((self.now - self._origin) / TICK_S)
+        self._tick = max(self._tick, until - _SLOTS)
+        while self._tick < until:
+            self._tick += 1
+            slot = self._tick % _SLOTS
+            due, self._slots[slot] = self._slots[slot], []
+            for item in due:
+                if item.look_s <= self.now + TICK_S / 2:
+                    self._look(item)
 
     def _turn(self) -> None:
         self._handle = self._loop.call_later(TICK_S, self._turn)
-        self.now = self._clock()
-        until = int((self.now - self._origin) / TICK_S) + 1
-        # A loop that was blocked for longer than the wheel is round still visits each slot once.
-        self._tick = max(self._tick, until - len(self._slots))
-        while self._tick < until:
-            self._tick += 1
-            slot = self._tick % len(self._slots)
-            due, self._slots[slot] = self._slots[slot], []
-            for item in due:
-                if 0 < item.look_at <= self._tick:
-                    self._look(item)
+        self.turn()
 
     def _look(self, item: Timed) -> None:
-        item.look_at = _LOOKING
+        item.look_s = _LOOKING
         if item.deadline <= self.now:
             item.deadline = NEVER
             item.on_deadline()
-        if item.look_at == _LOOKING:
+        if item.look_s == _LOOKING:
+            item.look_s = NEVER
             self.watch(item)

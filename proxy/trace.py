@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from typing import NamedTuple
-
 from ..filters.api import Headers
 
 # Constant pattern of our own, fixed length: it cannot backtrack.
@@ -24,26 +22,29 @@ _MAX_MEMBERS = 32
 FIELDS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 
 
-class Context(NamedTuple):
+class Context:
     """The trace of one exchange, and what every upstream call passes on of it."""
 
-    trace_id: bytes  # 32 hexadecimal digits
-    span_id: bytes  # 16, of the first upstream call
-    flags: bytes = b"00"
-    carried: Headers = []  # tracestate and baggage  # noqa: RUF012
+    __slots__ = ("carried", "flags", "span_id", "trace_id")
+
+    def __init__(self, trace_id: bytes, span_id: bytes, flags: bytes = b"00", carried: Headers | None = None) -> None:
+        self.trace_id = trace_id  # 32 hexadecimal digits
+        self.span_id = span_id  # 16, of the upstream call
+        self.flags = flags
+        self.carried = carried  # tracestate and baggage
 
 
-def continued(carried: Headers, trace_id: bytes, span_id: bytes, *, trusted: bool) -> Context:
+def continued(carried: Headers, trace_id: bytes, span_id: bytes, trusted: bool) -> Context:
     """The context of a request that came with any of `FIELDS`; the ids serve where its trace cannot be continued."""
     parents = [value for name, value in carried if name == b"traceparent"]
-    incoming = incoming_trace(parents[0], trusted=trusted) if len(parents) == 1 else None
-    onward = onward_state(carried, continued=incoming is not None)
+    incoming = incoming_trace(parents[0], trusted) if len(parents) == 1 else None
+    onward = onward_state(carried, incoming is not None)
     if incoming is None:
         return Context(trace_id, span_id, b"00", onward)
     return Context(incoming[0], span_id, incoming[1], onward)
 
 
-def incoming_trace(traceparent: bytes, *, trusted: bool) -> tuple[bytes, bytes] | None:
+def incoming_trace(traceparent: bytes, trusted: bool) -> tuple[bytes, bytes] | None:
     """The trace id (32 hex digits) and flags (2) to continue; None where a new trace begins."""
     if len(traceparent) < 55:
         return None
@@ -54,7 +55,7 @@ def incoming_trace(traceparent: bytes, *, trusted: bool) -> tuple[bytes, bytes] 
     return match[1], b"01" if sampled else b"00"
 
 
-def onward_state(headers: Headers, *, continued: bool) -> Headers:
+def onward_state(headers: Headers, continued: bool) -> Headers:
     """The `tracestate` and `baggage` lines to pass on (W3C Trace Context section 3.3; W3C Baggage)."""
     passed: Headers = []
     state = [value for name, value in headers if name == b"tracestate"]

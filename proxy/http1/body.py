@@ -6,12 +6,12 @@ bytes behind its end; None while it has not ended.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import httptools
 
 from ...filters.api import Failure, Reason
-from .head import Parsed
+from .head import Head
 
 _OVERHEAD_BYTES = 16 * 1024
 _OVERHEAD_PER_CHUNK_BYTES = 32
@@ -58,34 +58,36 @@ class ChunkedBody:
     up to one blank line at a time, which makes the end of a feed the end of the message.
     """
 
-    __slots__ = ("_overhead", "_parsed", "_parser", "_reason", "_tail")
+    __slots__ = ("_head", "_overhead", "_reason", "_tail")
 
-    def __init__(self, parser: Any, parsed: Parsed, reason: Reason) -> None:
-        self._parser = parser
-        self._parsed = parsed
+    def __init__(self, head: Head, reason: Reason) -> None:
+        self._head = head
         self._reason: Reason = reason
         self._overhead = 0
         self._tail = b""
-        parsed.headers = []
+        head.headers = []  # trailers come as fields
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Raises Failure with the reason of this side when the framing is malformed or mostly overhead."""
-        parsed = self._parsed
+        head = self._head
         at = 0
         try:
-            while not parsed.ended and at < len(data):
+            while not head.ended and at < len(data):
                 border = self._next_border(data, at)
-                self._parser.feed_data(data[at:border] if at or border < len(data) else data)
+                head.parser.feed_data(data[at:border] if at or border < len(data) else data)
                 at = border
         except httptools.HttpParserError as error:
             raise Failure(self._reason, f"malformed chunked body: {error}") from None
         self._tail = (self._tail + data[-3:])[-3:]
-        content = b"".join(parsed.content)
-        parsed.content.clear()
+        content = b"".join(head.content)
+        head.content.clear()
         self._overhead += at - len(content)
-        if self._overhead > _OVERHEAD_BYTES + _OVERHEAD_PER_CHUNK_BYTES * parsed.chunks:
+        if self._overhead > _OVERHEAD_BYTES + _OVERHEAD_PER_CHUNK_BYTES * head.chunks:
             raise Failure(self._reason, "too many bytes of chunk extensions or trailers")
-        return content, (data[at:] if parsed.ended else None)
+        if not head.ended:
+            return content, None
+        head.parser = None
+        return content, data[at:]
 
     def _next_border(self, data: bytes, at: int) -> int:
         if at == 0:

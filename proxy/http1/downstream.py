@@ -10,15 +10,16 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from ...filters.api import Failure, Headers, Request, Response
+from ...filters.api import Failure, Request, Response
 from .. import trace
 from ..exchange import Call
 from ..rescue import problem
 from ..timers import NEVER
 from . import write
+from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, clean_request
-from .head import CHUNKED, RequestHead, read_request_head
+from .head import STRAY_LINE_END, RequestHead, read_request_head
 
 if TYPE_CHECKING:
     from ..pipeline import LiveExchange
@@ -27,37 +28,34 @@ if TYPE_CHECKING:
 _READ_AHEAD_BYTES = 64 * 1024
 _DISCARD_BYTES = 1024 * 1024
 _DISCARD_S = 1.0
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(AnswerWriter):
     """Mutable state: the exchange under way (None between requests), `_reader` while its body still arrives,
-    `_buffer` for bytes not read yet (an incomplete head, or pipelined requests), and `_discarding`, the bytes of an
-    unwanted body (or behind a refusal) that may still be thrown away; 0 when nothing is."""
+    `_buffer` for bytes not read yet (an incomplete head, or pipelined requests), and `_discarding`, how many bytes of
+    an unwanted body, or behind a refusal, may still be thrown away; 0 when none are."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_closing", "_discarding", "_head_only", "_keep_alive", "_minor", "_paused", "_plane",
-        "_reader", "_reading", "_tunnel", "_unanswered", "_waiting_leave", "_written", "client", "client_bytes",
-        "deadline", "exchange", "look_at", "port", "request_id", "transport", "trusted", "writable",
+        "_buffer", "_closing", "_discarding", "_plane", "_reader", "_reading", "_tunnel", "client", "client_bytes",
+        "deadline", "exchange", "look_s", "port", "request_id", "trusted",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, port: Port) -> None:
+        super().__init__(plane.date)
         self._plane = plane
         self.port = port
-        self.transport: asyncio.Transport | None = None
+        self.client = ""
+        self.client_bytes = b""
+        self.trusted = False
         self.exchange: LiveExchange | None = None
-        self.deadline = NEVER
-        self.look_at = 0
-        self.writable = True
         self.request_id = b""
+        self.deadline = NEVER
+        self.look_s = NEVER
         self._reader: BodyReader | None = None
         self._buffer = b""
         self._discarding = 0
-        self._written = -1
-        self._minor = 1
-        self._keep_alive = True
-        self._closing = self._paused = self._reading = self._chunked = False
-        self._head_only = self._waiting_leave = self._unanswered = False
+        self._closing = False
+        self._reading = False
         self._tunnel: Call | None = None
 
     # The transport's side.
@@ -105,12 +103,10 @@ class ServerConnection(asyncio.Protocol):
             self._lose_client()
 
     def pause_writing(self) -> None:
-        self.writable = False
         if self.exchange is not None:
             self.exchange.client_writable(False)
 
     def resume_writing(self) -> None:
-        self.writable = True
         if self.exchange is not None:
             self.exchange.client_writable(True)
 
@@ -152,6 +148,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _hold_head(self, data: bytes) -> None:
         listener = self.port.listener
+        if STRAY_LINE_END.search(data, max(len(self._buffer) - 1, 0)):
+            raise Failure("bad_request", "a line of the head does not end in CRLF")
         if len(data) > listener.max_head:
             raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
         if data and not self._buffer:
@@ -173,30 +171,29 @@ class ServerConnection(asyncio.Protocol):
         self._minor = head.minor
         self._keep_alive = head.keep_alive and not plane.draining
         self._head_only = head.method == b"HEAD"
-        self._unanswered = True
         self.deadline = NEVER
         request_id, trace_id, span_id = plane.ids()
-        if self.trusted:
-            request_id = accepted_request_id(head.fields.get(b"x-request-id")) or request_id
-        self.request_id = request_id
         spans = trace.Context(trace_id, span_id)
         if not trace.FIELDS.isdisjoint(head.fields):
             carried = [line for line in head.headers if line[0] in trace.FIELDS]
-            spans = trace.continued(carried, trace_id, span_id, trusted=self.trusted)
-        headers = clean_request(
-            head.headers, head.fields, head.nominated, client=self.client_bytes, trusted=self.trusted,
-            scheme=self.port.scheme, authority=head.authority, request_id=request_id,
-        )  # fmt: skip
+            spans = trace.continued(carried, trace_id, span_id, self.trusted)
+        if self.trusted:
+            request_id = accepted_request_id(head.fields.get(b"x-request-id")) or request_id
+        self.request_id = request_id
+        scheme = self.port.scheme
+        headers = clean_request(head, self.client_bytes, self.trusted, scheme, request_id)
         length = head.length
         whole = 0 <= length <= len(data)
+        content = b""
+        if whole and length:
+            content = data if length == len(data) else data[:length]
         request = Request(
-            head.method, head.target, head.authority, headers, scheme=self.port.scheme, ended=whole,
-            content=data[:length] if whole else b"", length=length if length >= 0 else None,
-        )  # fmt: skip
+            head.method, head.target, head.authority, headers, content, whole, length if length >= 0 else None, scheme
+        )
         if whole:
             data = data[length:]
         else:
-            self._reader = CountedBody(length) if length >= 0 else ChunkedBody(head.parser, head.parsed, "bad_request")
+            self._reader = CountedBody(length) if length >= 0 else ChunkedBody(head, "bad_request")
             self._waiting_leave = head.expects_continue and not data
             self._expect_within(self.port.listener.body_timeout)
         exchange = plane.open(self, request, started, spans, head.upgrade)
@@ -261,58 +258,7 @@ class ServerConnection(asyncio.Protocol):
             self._buffer = rest
         self._rest()
 
-    # The exchange's side: `Client` in proxy/exchange.py.
-
-    def proceed(self) -> None:
-        """The body is wanted now: answer an Expect: 100-continue."""
-        if self._waiting_leave and self.transport is not None:
-            self._waiting_leave = False
-            self.transport.write(write.CONTINUE)
-
-    def interim(self, status: int, headers: Headers) -> None:
-        """Pass on a 1xx answer; HTTP/1.0 knows none."""
-        if self._minor == 1 and self.transport is not None:
-            self.transport.write(write.response_head(status, headers, b""))
-
-    def answer(self, response: Response) -> None:
-        """Send a head with the content at hand; it ends the answer when `response.ended`."""
-        transport = self.transport
-        if transport is None:
-            return
-        self._unanswered = False
-        if self._waiting_leave:
-            # The client may send the body or not: only the end of the connection tells.
-            self._keep_alive = False
-        status, content = response.status, response.content
-        self._chunked = False
-        if self._head_only or status in {204, 304}:
-            content = b""
-            tail = b"" if status == 204 or response.length is None else write.framing(response.length)
-        elif response.length is not None:
-            tail = write.framing(response.length)
-        elif self._minor == 1:
-            self._chunked = True
-            tail = write.framing(None)
-            content = write.chunk(content) + (write.LAST_CHUNK if response.ended else b"")
-        else:
-            tail = b""
-            self._keep_alive = False
-        headers = response.headers
-        if response.local or response.get(b"date") is None:
-            headers = [*headers, (b"date", self._plane.date())]
-        if not self._keep_alive:
-            tail += b"connection: close\r\n"
-        elif self._minor == 0:
-            tail += b"connection: keep-alive\r\n"
-        head = write.response_head(status, headers, tail)
-        transport.write(head + content if content else head)
-
-    def data(self, chunk: bytes, ended: bool) -> None:
-        """Send more of the answer's body, its end with it when `ended`."""
-        if self._chunked:
-            chunk = write.chunk(chunk) + (write.LAST_CHUNK if ended else b"")
-        if chunk and self.transport is not None and not self._head_only:
-            self.transport.write(chunk)
+    # The exchange's side: with `AnswerWriter`, the `Client` of proxy/exchange.py.
 
     def tunnel(self, response: Response, call: Call, first: bytes) -> None:
         """Confirm the switch of protocols and pass bytes through from now on."""
@@ -320,7 +266,6 @@ class ServerConnection(asyncio.Protocol):
             return
         self._tunnel = call
         self._keep_alive = False
-        self._unanswered = False
         self.transport.write(write.response_head(response.status, response.headers, b"") + first)
         held, self._buffer = self._buffer, b""
         if held:
@@ -334,25 +279,11 @@ class ServerConnection(asyncio.Protocol):
             self._closing = True
             self.transport.abort()
 
-    def pause(self) -> None:
-        """Read no more for now."""
-        if self.transport is not None and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-
     def resume(self) -> None:
         """Read again."""
-        if self.transport is not None and self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-            if self._reader is not None:
-                self._expect_within(self.port.listener.body_timeout)
-
-    def progressed(self) -> bool:
-        """Whether the client took any byte since this was last asked."""
-        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        moved, self._written = left != self._written, left
-        return moved
+        if self._paused and self._reader is not None:
+            self._expect_within(self.port.listener.body_timeout)
+        super().resume()
 
     def finished(self) -> None:
         """The exchange is over; the next request may begin."""
@@ -422,10 +353,11 @@ class ServerConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End the connection after the answer under way, at once when there is none."""
-        self._keep_alive = self._keep_alive and not self._unanswered
+        self._keep_alive = False
         if self.exchange is None and not self._discarding:
             self.close()
 
     def _expect_within(self, seconds: float) -> None:
-        self.deadline = self._plane.wheel.now + seconds
-        self._plane.wheel.watch(self)
+        self.deadline = deadline = self._plane.wheel.now + seconds
+        if deadline < self.look_s:
+            self._plane.wheel.watch(self)

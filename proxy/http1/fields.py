@@ -9,11 +9,14 @@ from typing import Final
 
 from ...filters.api import Headers
 from .. import trace
+from .head import RequestHead
 
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-_REQUEST_OURS = _HOP_BY_HOP | trace.FIELDS | {b"host", b"content-length", b"expect", b"http2-settings", b"proxy-authorization"}
+_REQUEST_OURS = (
+    _HOP_BY_HOP | trace.FIELDS | {b"host", b"content-length", b"expect", b"http2-settings", b"proxy-authorization"}
+)
 _RESPONSE_OURS = _HOP_BY_HOP | {b"content-length", b"x-request-id", b"proxy-authenticate"}
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded"})
 _INTERNAL = b"x-understudy-"
@@ -23,7 +26,7 @@ _REMEMBERED_NAMES = 1024
 class _Passing(dict[bytes, bool]):
     """Name -> whether a field of this name passes. Bounded: past the bound, names are judged anew each time."""
 
-    def __init__(self, ours: frozenset[bytes], *, internal: bool, forwarded: bool) -> None:
+    def __init__(self, ours: frozenset[bytes], internal: bool, forwarded: bool) -> None:
         self._ours = ours
         self._internal = internal
         self._forwarded = forwarded
@@ -51,38 +54,26 @@ _RESPONSE: Final = _Passing(_RESPONSE_OURS, internal=False, forwarded=True)
 VIA: Final = (b"via", b"1.1 understudy")
 
 
-def clean_request(
-    headers: Headers,
-    fields: dict[bytes, bytes],
-    nominated: frozenset[bytes],
-    *,
-    client: bytes,
-    trusted: bool,
-    scheme: bytes,
-    authority: bytes,
-    request_id: bytes,
-) -> Headers:
+def clean_request(head: RequestHead, client: bytes, trusted: bool, scheme: bytes, request_id: bytes) -> Headers:
     """The end-to-end fields of a request, with what we say of its client behind them.
 
     A trusted peer's X-Forwarded-* are appended to, everybody else's are replaced.
     """
     passing = _TRUSTED_REQUEST if trusted else _UNTRUSTED_REQUEST
-    kept = [line for line in headers if passing[line[0]]]
-    if nominated:
-        kept = [line for line in kept if line[0] not in nominated]
-    hops, proto, host = client, scheme, authority
+    kept = [line for line in head.headers if passing[line[0]]]
+    if head.nominated:
+        kept = [line for line in kept if line[0] not in head.nominated]
+    hops, proto, host = client, scheme, head.authority
     if trusted:
-        before = fields.get(b"x-forwarded-for")
+        before = head.fields.get(b"x-forwarded-for")
         hops = client if before is None else before + b", " + client
-        proto = fields.get(b"x-forwarded-proto", scheme)
-        host = fields.get(b"x-forwarded-host", authority)
-    kept += (
-        (b"x-request-id", request_id),
-        (b"x-forwarded-for", hops),
-        (b"x-forwarded-proto", proto),
-        (b"x-forwarded-host", host),
-        VIA,
-    )
+        proto = head.fields.get(b"x-forwarded-proto", scheme)
+        host = head.fields.get(b"x-forwarded-host", host)
+    kept.append((b"x-request-id", request_id))
+    kept.append((b"x-forwarded-for", hops))
+    kept.append((b"x-forwarded-proto", proto))
+    kept.append((b"x-forwarded-host", host))
+    kept.append(VIA)
     return kept
 
 

@@ -7,8 +7,9 @@ before a request line, and `[` `]` in a query, which well-known clients send.
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import httptools
 
@@ -17,7 +18,9 @@ from ...filters.api import Failure, Headers
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _FIELDS = rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-_URI = rb"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]]|%[0-9A-Fa-f]{2})*+(?:\?(?:[!$&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]|%[0-9A-Fa-f]{2})*+)?+"
+_PATH_CHAR = rb"!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]"
+_ESCAPE = rb"%[0-9A-Fa-f]{2}"
+_URI = rb"(?:[" + _PATH_CHAR + rb"]|" + _ESCAPE + rb")*+(?:\?(?:[?" + _PATH_CHAR + rb"]|" + _ESCAPE + rb")*+)?+"
 # Constant patterns of our own with possessive repeats only: they cannot backtrack.
 _REQUEST_HEAD = re.compile(_TOKEN + rb"{1,32}+ (?=[^ ])" + _URI + rb" HTTP/1\.[01]\r\n" + _FIELDS)  # noqa: TID251
 _RESPONSE_HEAD = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2} [\t\x20-\x7e\x80-\xff]*+\r\n" + _FIELDS)  # noqa: TID251
@@ -29,31 +32,37 @@ _DOT_SEGMENT = re.compile(  # noqa: TID251
     rb"(?:/|\\|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:/|\\|%2[fF]|%5[cC]|;|$)"
 )
 
-CHUNKED = -1
+STRAY_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # noqa: TID251
+"""A bare LF or CR: an unfinished head that holds one is refused at once, since its end might never come."""
+
+CHUNKED: Final = -1
 """A body whose size its sender did not declare, framed by chunks."""
 
-UNTIL_CLOSE = -2
+UNTIL_CLOSE: Final = -2
 """A response body that ends with its connection."""
 
 _SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade")
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+_UNUSUAL: Final = frozenset({b"transfer-encoding", b"connection", b"expect", b"upgrade"})
 _MAX_NOMINATIONS = 10
 _NEVER_NOMINATED = frozenset({b"host", b"traceparent", b"content-length"})
 
 
-class Parsed:
-    """What llhttp called back with, for one message. Also the target of its body callbacks."""
+class Head:
+    """What llhttp calls back with for one message: first its fields, then, of a chunked body, the content."""
 
-    __slots__ = ("chunks", "content", "ended", "headers", "target")
+    __slots__ = ("chunks", "content", "ended", "fields", "headers", "keep_alive", "length", "nominated", "parser")
 
     def __init__(self) -> None:
-        self.headers: Headers = []
-        self.target = b""
+        self.headers: Headers = []  # as received, lower-case names
+        self.fields: dict[bytes, bytes] = {}
+        self.length = 0  # of the body in bytes, CHUNKED or UNTIL_CLOSE
+        self.keep_alive = True
+        self.nominated = _NOTHING  # by Connection, beyond close and keep-alive
         self.content: list[bytes] = []
         self.chunks = 0
         self.ended = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
+        self.parser: Any = None  # kept for a chunked body only: it refers back to the head
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -68,89 +77,89 @@ class Parsed:
         self.ended = True
 
 
-class RequestHead(NamedTuple):
+class RequestHead(Head):
     """A checked request head."""
 
-    method: bytes
-    target: bytes  # origin-form, or b"*"
-    authority: bytes
-    headers: Headers  # as received, lower-case names
-    fields: dict[bytes, bytes]
-    length: int  # of the body in bytes, or CHUNKED
-    minor: int  # of the version: 0 or 1
-    keep_alive: bool
-    nominated: frozenset[bytes]  # by Connection, beyond close and keep-alive
-    upgrade: bytes | None  # the protocol asked for
-    expects_continue: bool
-    parser: Any
-    parsed: Parsed
+    __slots__ = ("authority", "expects_continue", "method", "minor", "target", "upgrade")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = b""
+        self.target = b""  # origin-form, or *
+        self.authority = b""
+        self.minor = 1  # of the version
+        self.upgrade: bytes | None = None  # the protocol asked for
+        self.expects_continue = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead(Head):
     """A checked response head."""
 
-    status: int
-    headers: Headers
-    fields: dict[bytes, bytes]
-    length: int  # of the body in bytes, CHUNKED or UNTIL_CLOSE
-    keep_alive: bool
-    nominated: frozenset[bytes]
-    upgrade: bytes | None
-    parser: Any
-    parsed: Parsed
+    __slots__ = ("status",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 0
 
 
 def read_request_head(raw: bytes, listener: Listener) -> RequestHead:
     """Check and read one head, blank line included. Raises Failure with what the client should read."""
     if _REQUEST_HEAD.fullmatch(raw) is None:
         raise _request_mistake(raw, listener)
-    parsed = Parsed()
-    parser = httptools.HttpRequestParser(parsed)
+    head = RequestHead()
+    parser = httptools.HttpRequestParser(head)
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise Failure("bad_request", f"malformed request: {error}") from None
-    headers = parsed.headers
-    if len(headers) > listener.max_fields:
+    head.headers = _stripped(head.headers, raw)
+    if len(head.headers) > listener.max_fields:
         raise Failure("head_too_large", f"more than {listener.max_fields} header fields")
-    if len(parsed.target) > listener.max_target:
+    if len(head.target) > listener.max_target:
         raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
-    fields = _fields(headers, "bad_request")
-    minor = 0 if parser.get_http_version() == "1.0" else 1
-    method = parser.get_method()
-    length = _request_length(fields, minor)
-    keep_alive, nominated = _connection_options(fields, minor, "bad_request")
-    target, authority = _target(method, parsed.target, fields, minor)
-    return RequestHead(
-        method, target, authority, headers, fields, length, minor, keep_alive, nominated,
-        _upgrade(fields, nominated, length, minor), _expects_continue(fields, minor), parser, parsed,
-    )  # fmt: skip
+    fields = head.fields = _fields(head.headers, "bad_request")
+    head.method = parser.get_method()
+    head.minor = 0 if parser.get_http_version() == "1.0" else 1
+    declared = fields.get(b"content-length")
+    if declared is not None:
+        head.length = _content_length(declared, "bad_request")
+    if head.minor == 0 or not _UNUSUAL.isdisjoint(fields):
+        _check_unusual(head)
+    _check_target(head)
+    if head.length == CHUNKED:
+        head.parser = parser
+    return head
 
 
 def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:
     """Check and read one response head to a request of this method. Raises Failure("upstream_protocol")."""
     if _RESPONSE_HEAD.fullmatch(raw) is None:
         raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
-    parsed = Parsed()
-    parser = httptools.HttpResponseParser(parsed)
+    head = ResponseHead()
+    parser = httptools.HttpResponseParser(head)
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise Failure("upstream_protocol", f"the backend's answer is malformed: {error}") from None
-    if len(parsed.headers) > max_fields:
+    head.headers = _stripped(head.headers, raw)
+    if len(head.headers) > max_fields:
         raise Failure("upstream_protocol", f"the backend's answer has more than {max_fields} header fields")
-    fields = _fields(parsed.headers, "upstream_protocol")
-    status = parser.get_status_code()
+    fields = head.fields = _fields(head.headers, "upstream_protocol")
+    head.status = parser.get_status_code()
     minor = 0 if parser.get_http_version() == "1.0" else 1
-    keep_alive, nominated = _connection_options(fields, minor, "upstream_protocol")
-    return ResponseHead(
-        status, parsed.headers, fields, _response_length(fields, status, method, minor), keep_alive, nominated,
-        fields.get(b"upgrade"), parser, parsed,
-    )  # fmt: skip
+    if minor == 0 or b"connection" in fields:
+        head.keep_alive, head.nominated = _connection_options(fields, minor, "upstream_protocol")
+    head.length = _response_length(fields, head.status, method, minor)
+    if head.length == CHUNKED:
+        head.parser = parser
+    return head
 
 
 def _request_mistake(raw: bytes, listener: Listener) -> Failure:
@@ -166,6 +175,13 @@ def _request_mistake(raw: bytes, listener: Listener) -> Failure:
     if not _REQUEST_HEAD.fullmatch(line + b"\r\n"):
         return Failure("bad_request", "the request target is not a valid URI reference")
     return Failure("bad_request", "malformed header field")
+
+
+def _stripped(headers: Headers, raw: bytes) -> Headers:
+    """Values without the optional whitespace around them (RFC 9112 section 5.1), of which llhttp leaves some."""
+    if b" \r\n" in raw or b"\t" in raw:
+        return [(name, value.strip(b" \t")) for name, value in headers]
+    return headers
 
 
 def _fields(headers: Headers, reason: Any) -> dict[bytes, bytes]:
@@ -186,18 +202,21 @@ def _content_length(value: bytes, reason: Any) -> int:
     return int(value)
 
 
-def _request_length(fields: dict[bytes, bytes], minor: int) -> int:
+def _check_unusual(head: RequestHead) -> None:
+    """What most requests do not have: Transfer-Encoding, Connection, Expect, Upgrade, or an old version."""
+    fields, minor = head.fields, head.minor
     coding = fields.get(b"transfer-encoding")
-    declared = fields.get(b"content-length")
-    if coding is None:
-        return 0 if declared is None else _content_length(declared, "bad_request")
-    if declared is not None:
-        raise Failure("bad_request", "both content-length and transfer-encoding")
-    if minor == 0:
-        raise Failure("bad_request", "transfer-encoding in an HTTP/1.0 request")
-    if coding.lower() != b"chunked":
-        raise Failure("bad_request", "the only transfer coding served here is chunked", status=501)
-    return CHUNKED
+    if coding is not None:
+        if b"content-length" in fields:
+            raise Failure("bad_request", "both content-length and transfer-encoding")
+        if minor == 0:
+            raise Failure("bad_request", "transfer-encoding in an HTTP/1.0 request")
+        if coding.lower() != b"chunked":
+            raise Failure("bad_request", "the only transfer coding served here is chunked", status=501)
+        head.length = CHUNKED
+    head.keep_alive, head.nominated = _connection_options(fields, minor, "bad_request")
+    head.upgrade = _upgrade(head)
+    head.expects_continue = _expects_continue(fields, minor)
 
 
 def _response_length(fields: dict[bytes, bytes], status: int, method: bytes, minor: int) -> int:
@@ -233,24 +252,38 @@ def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Any) -> 
     return keep_alive, nominated
 
 
-def _target(method: bytes, target: bytes, fields: dict[bytes, bytes], minor: int) -> tuple[bytes, bytes]:
-    """The origin-form target (or `*`) and the authority, RFC 9112 section 3.2."""
-    host = fields.get(b"host")
+def _check_target(head: RequestHead) -> None:
+    """Reduce the target to origin-form (or `*`) and settle the authority, RFC 9112 section 3.2."""
+    target, host = head.target, head.fields.get(b"host")
     if host is None:
-        if minor == 1:
+        if head.minor == 1:
             raise Failure("bad_request", "no Host field")
-    elif _HOST.fullmatch(host) is None:
+    elif not _is_authority(host):
         raise Failure("bad_request", "invalid Host field")
-    if method == b"CONNECT":
+    if head.method == b"CONNECT":
         raise Failure("bad_request", "CONNECT is not served here", status=501)
     if target[:1] != b"/":
-        target, host = _other_form(method, target, host)
-    path = target.partition(b"?")[0]
+        target, host = _other_form(head.method, target, host)
+        head.target = target
+    border = target.find(b"?")
+    path = target if border < 0 else target[:border]
     if b"[" in path or b"]" in path:
         raise Failure("bad_request", "the request target is not a valid URI reference")
     if (b"." in path or b"%2" in path) and _DOT_SEGMENT.search(path):
         raise Failure("bad_request", "dot segments in the request target")
-    return target, host or b""
+    head.authority = host or b""
+
+
+def _is_authority(text: bytes) -> bool:
+    """Whether it is a host and perhaps a port (RFC 9110 section 7.2); brackets hold an IPv6 address."""
+    if _HOST.fullmatch(text) is None:
+        return False
+    if text[:1] == b"[":
+        try:
+            ipaddress.IPv6Address(text[1 : text.index(b"]")].decode())
+        except ValueError:
+            return False
+    return True
 
 
 def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
@@ -263,18 +296,18 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
         raise Failure("bad_request", "the request target is neither a path nor an http URI")
     border = min([at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0], default=len(rest))
     authority, path = rest[:border], rest[border:]
-    if _HOST.fullmatch(authority) is None:
+    if not _is_authority(authority):
         raise Failure("bad_request", "invalid authority in the request target")
     if not path:
         path = b"*" if method == b"OPTIONS" else b"/"
     return (path if path[:1] != b"?" else b"/" + path), authority
 
 
-def _upgrade(fields: dict[bytes, bytes], nominated: frozenset[bytes], length: int, minor: int) -> bytes | None:
+def _upgrade(head: RequestHead) -> bytes | None:
     """The protocol that a request asks to switch to. Ignored, as RFC 9110 section 7.8 allows, where we could not
     follow: in HTTP/1.0, beside a body, and for HTTP/2 in clear text."""
-    value = fields.get(b"upgrade")
-    if value is None or b"upgrade" not in nominated or minor == 0 or length != 0:
+    value = head.fields.get(b"upgrade")
+    if value is None or b"upgrade" not in head.nominated or head.minor == 0 or head.length != 0:
         return None
     return None if value.lower().startswith((b"h2c", b"http/", b"tls/")) else value
 

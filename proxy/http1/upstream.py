@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ...filters.api import Failure, Response
-from ..exchange import Caller, Outgoing
+from ...filters.api import Failure, Headers, Response
+from ..exchange import Caller
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
@@ -40,13 +40,14 @@ class Owner(Protocol):
         ...
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     """Mutable state: the call under way (`caller`, None when idle), its reading position (`_buffer` holds an
     incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
 
     __slots__ = (
-        "_asked", "_backend", "_buffer", "_chunked", "_interims", "_method", "_owner", "_paused", "_reader", "_sent",
-        "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_at", "reused", "transport",
+        "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method", "_owner", "_paused",
+        "_reader", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_s", "reused",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, wheel: Wheel) -> None:
@@ -57,34 +58,39 @@ class ClientConnection(asyncio.Protocol):
         self.reused = False
         self.answered = False
         self.deadline = NEVER
-        self.look_at = 0
+        self.look_s = NEVER
         self._buffer = b""
         self._reader: BodyReader | None = None
-        self._spent = self._tunnel = self._paused = False
+        self._first_byte_s = self._idle_s = 0.0
+        self._method = b""
+        self._interims = 0
+        self._asked = self._sent = self._chunked = self._spent = self._tunnel = self._paused = False
 
     # The call's side.
 
-    def send(self, caller: Caller, outgoing: Outgoing, backend: Backend) -> None:
+    def send(
+        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, headers: Headers,
+        content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
+    ) -> None:  # fmt: skip
         """Write the head, and as much of the body as is at hand, in one write."""
         self.caller = caller
-        self._backend = backend
-        self._method = outgoing.method
-        self._asked = outgoing.upgrade is not None
-        self._sent = outgoing.ended
+        self._first_byte_s = backend.first_byte_timeout
+        self._idle_s = backend.idle_timeout
+        self._method = method
+        self._asked = upgrade is not None
+        self._sent = ended
         self._interims = 0
         self.answered = False
-        content = outgoing.content
-        self._chunked = outgoing.length is None
-        if self._chunked:
+        self._chunked = length is None
+        tail = b""
+        if length is None:
             tail = write.framing(None)
-            content = write.chunk(content) + (write.LAST_CHUNK if outgoing.ended else b"")
-        elif outgoing.length or outgoing.method in _BODY_METHODS:
-            tail = write.framing(outgoing.length)
-        else:
-            tail = b""
-        if outgoing.upgrade is not None:
-            tail += b"connection: upgrade\r\nupgrade: %b\r\n" % outgoing.upgrade
-        head = write.request_head(outgoing.method, outgoing.target, outgoing.authority, outgoing.headers, tail)
+            content = write.chunk(content) + (write.LAST_CHUNK if ended else b"")
+        elif length or method in _BODY_METHODS:
+            tail = write.framing(length)
+        if upgrade is not None:
+            tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
+        head = write.request_head(method, target, authority, headers, tail)
         assert self.transport is not None
         self.transport.write(head + content if content else head)
         self._expect_within(backend.first_byte_timeout)
@@ -94,7 +100,7 @@ class ClientConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(write.chunk(chunk) if self._chunked else chunk)
             if not self.answered:
-                self._expect_within(self._backend.first_byte_timeout)
+                self._expect_within(self._first_byte_s)
 
     def finish(self) -> None:
         """The request's body has ended."""
@@ -123,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
         """After a switch of protocols: bytes as they are."""
         if self.transport is not None:
             self.transport.write(data)
-            self._expect_within(self._backend.idle_timeout)
+            self._expect_within(self._idle_s)
 
     def pass_end(self) -> None:
         """After a switch of protocols: the client sends no more."""
@@ -164,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
             # An answer that nobody asked for: whatever follows cannot be told from the next answer.
             self.discard()
         elif self._tunnel:
-            self._expect_within(self._backend.idle_timeout)
+            self._expect_within(self._idle_s)
             self.caller.call_data(data, False)
         else:
             try:
@@ -202,7 +208,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self.caller is not None:
             if not self.answered:
-                self._expect_within(self._backend.first_byte_timeout)
+                self._expect_within(self._first_byte_s)
             self.caller.call_writable(True)
 
     def on_deadline(self) -> None:
@@ -212,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
             self.discard()
         elif self._paused:
             if caller.client_progressed():
-                self._expect_within(self._backend.idle_timeout)
+                self._expect_within(self._idle_s)
             else:
                 self._fail(Failure("client_timeout", "the client took no byte of the answer in time"))
         elif self._reader is None and not self._tunnel:
@@ -260,13 +266,14 @@ class ClientConnection(asyncio.Protocol):
             self.caller.call_interim(head.status, clean_response(head.headers, head.nominated))
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
-        if not self._asked or head.upgrade is None or self.caller is None:
+        protocol = head.fields.get(b"upgrade")
+        if not self._asked or protocol is None or self.caller is None:
             raise Failure("upstream_protocol", "the backend switched protocols unasked")
         self._tunnel = self._spent = True
         headers = clean_response(head.headers, head.nominated)
-        headers += [(b"connection", b"upgrade"), (b"upgrade", head.upgrade)]
-        self._expect_within(self._backend.idle_timeout)
-        self.caller.call_switched(Response(101, headers, ended=False), first)
+        headers += [(b"connection", b"upgrade"), (b"upgrade", protocol)]
+        self._expect_within(self._idle_s)
+        self.caller.call_switched(Response(101, headers, b"", False), first)
 
     def _answer(self, head: ResponseHead, data: bytes) -> None:
         caller = self.caller
@@ -278,28 +285,25 @@ class ClientConnection(asyncio.Protocol):
         headers = clean_response(head.headers, head.nominated)
         if 0 <= length <= len(data):
             self._end(spent=len(data) > length)
-            response = Response(head.status, headers, content=data[:length] if len(data) > length else data)
+            response = Response(head.status, headers, data[:length] if len(data) > length else data)
             if self._method == b"HEAD" or head.status == 304:
                 response.length = int(head.fields[b"content-length"]) if b"content-length" in head.fields else None
             caller.call_answered(response)
             return
         content, ended = self._begin_body(head, data)
-        response = Response(
-            head.status, headers, content=content, ended=ended, length=length if length >= 0 else None
-        )
-        caller.call_answered(response)
+        caller.call_answered(Response(head.status, headers, content, ended, length if length >= 0 else None))
 
     def _begin_body(self, head: ResponseHead, data: bytes) -> tuple[bytes, bool]:
         length = head.length
         reader: BodyReader
         if length == CHUNKED:
-            reader = ChunkedBody(head.parser, head.parsed, "upstream_protocol")
+            reader = ChunkedBody(head, "upstream_protocol")
         elif length == UNTIL_CLOSE:
             reader = BodyUntilClose()
         else:
             reader = CountedBody(length)
         self._reader = reader
-        self._expect_within(self._backend.idle_timeout)
+        self._expect_within(self._idle_s)
         if not data:
             return b"", False
         content, rest = reader.feed(data)
@@ -312,7 +316,7 @@ class ClientConnection(asyncio.Protocol):
         assert caller is not None
         content, rest = reader.feed(data)
         if rest is None:
-            self._expect_within(self._backend.idle_timeout)
+            self._expect_within(self._idle_s)
             if content:
                 caller.call_data(content, False)
         else:
@@ -345,9 +349,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _expect_within(self, seconds: float) -> None:
         """0: no deadline."""
-        self.deadline = self._wheel.now + seconds if seconds else NEVER
-        self._wheel.watch(self)
+        self.deadline = deadline = self._wheel.now + seconds if seconds else NEVER
+        if deadline < self.look_s:
+            self._wheel.watch(self)
 
 
 def _declares_body(head: ResponseHead) -> bool:
-    return head.status == 204 and (b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0")
+    return head.status == 204 and (
+        b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0"
+    )

@@ -1,0 +1,103 @@
+"""The writing half of a client connection: one answer after the other, each with exactly one framing (RFC 9112)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ...filters.api import Headers, Response
+from . import write
+
+
+class AnswerWriter:
+    """Mutable state: what the request under way allows its answer (`_minor`, `_head_only`, `_waiting_leave`), how the
+    answer is framed (`_chunked`), and whether the connection persists behind it (`_keep_alive`)."""
+
+    __slots__ = (
+        "_chunked", "_date", "_head_only", "_keep_alive", "_minor", "_paused", "_unsent", "_waiting_leave", "transport",
+    )  # fmt: skip
+
+    def __init__(self, date: Callable[[], bytes]) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._date = date
+        self._minor = 1
+        self._keep_alive = True
+        self._head_only = False
+        self._waiting_leave = False
+        self._chunked = False
+        self._paused = False
+        self._unsent = -1
+
+    def proceed(self) -> None:
+        """The body is wanted now: answer an Expect: 100-continue."""
+        if self._waiting_leave and self.transport is not None:
+            self._waiting_leave = False
+            self.transport.write(write.CONTINUE)
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """Pass on a 1xx answer; HTTP/1.0 knows none."""
+        if self._minor == 1 and self.transport is not None:
+            self.transport.write(write.response_head(status, headers, b""))
+
+    def answer(self, response: Response) -> None:
+        """Send a head with the content at hand; it ends the answer when `response.ended`."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self._waiting_leave:
+            # The client may send the body or not: only the end of the connection tells.
+            self._keep_alive = False
+        content = response.content
+        length = response.length
+        self._chunked = False
+        if self._head_only or response.status in {204, 304}:
+            content = b""
+            tail = b"" if response.status == 204 or length is None else write.framing(length)
+        elif length is not None:
+            tail = write.framing(length)
+        elif self._minor == 1:
+            self._chunked = True
+            tail = write.framing(None)
+            content = write.chunk(content)
+            if response.ended:
+                content += write.LAST_CHUNK
+        else:
+            tail = b""
+            self._keep_alive = False
+        headers = response.headers
+        if response.get(b"date") is None:
+            headers.append((b"date", self._date()))
+        if not self._keep_alive:
+            tail += b"connection: close\r\n"
+        elif self._minor == 0:
+            tail += b"connection: keep-alive\r\n"
+        head = write.response_head(response.status, headers, tail)
+        transport.write(head + content if content else head)
+
+    def data(self, chunk: bytes, ended: bool) -> None:
+        """Send more of the answer's body, its end with it when `ended`."""
+        if self._chunked:
+            chunk = write.chunk(chunk)
+            if ended:
+                chunk += write.LAST_CHUNK
+        if chunk and self.transport is not None and not self._head_only:
+            self.transport.write(chunk)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None and self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def progressed(self) -> bool:
+        """Whether the client took any byte since this was last asked."""
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        moved = left != self._unsent
+        self._unsent = left
+        return moved
