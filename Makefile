@@ -1,17 +1,23 @@
 # Every purpose is one command that works alone on a bare machine with Python 3.11 or later and make.
 # Environments are built from the lock files beside this one and rebuilt when those change.
 
-PYTHON ?= $(firstword $(foreach candidate,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
-	$(candidate) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(candidate))))
+# The first of some interpreters that can make environments and whose sys.hexversion satisfies a condition.
+python = $(shell for candidate in $(1); do \
+	$$candidate -c 'import sys, venv, ensurepip; sys.exit(not ($(2)))' >/dev/null 2>&1 && echo $$candidate && break; done)
+PYTHON ?= $(call python,python3 python3.13 python3.12 python3.11 python3.14,sys.hexversion >= 0x030b0000)
+# MLServer 1.7 refuses Python 3.13.
+PYTHON_BEFORE_313 = $(call python,$(PYTHON) python3.12 python3.11,0x030b0000 <= sys.hexversion < 0x030d0000)
+
 LENGTH ?= short
 SERVER ?= builtin
 export LENGTH
 
 BIN := .venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
-NO_PYTHON := no Python 3.11 or later with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
+NO_PYTHON := with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
 SERVERS := kserve mlserver llama
-REAL_SERVER := $(filter $(SERVERS),$(SERVER))
+REAL_SERVER = $(filter $(SERVERS),$(SERVER))
+E2E_SERVERS = kserve llama $(if $(PYTHON_BEFORE_313),mlserver)
 
 .PHONY: help demo test pytest e2e bench faults fuzz lint format typecheck lock clean packages
 .DELETE_ON_ERROR:
@@ -27,7 +33,8 @@ test: lint typecheck pytest  ## lint, types and the whole suite at short lengths
 pytest: .venv/dev.stamp packages
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
 
-e2e: .venv/dev.stamp $(SERVERS:%=.venv-%/stamp)  ## the same bytes with and without the proxy, over real model servers
+e2e: .venv/dev.stamp  ## the same bytes with and without the proxy, over real model servers
+	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp)
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 faults: .venv/dev.stamp packages  ## provoke every fault and print the table of what the client saw
@@ -61,7 +68,7 @@ packages:
 	@tests/install-debian-packages tests/debian-packages.txt
 
 .venv/run.stamp: requirements.lock pyproject.toml
-	@$(if $(PYTHON),,echo "$(NO_PYTHON)" >&2; exit 1)
+	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
@@ -77,11 +84,13 @@ packages:
 	@touch $@
 
 # A model server has an environment of its own: its dependencies are not ours.
+.venv-mlserver/stamp: SERVER_PYTHON = $(PYTHON_BEFORE_313)
+.venv-%/stamp: SERVER_PYTHON = $(PYTHON)
 .venv-%/stamp: demo/servers/%.lock
-	@$(if $(PYTHON),,echo "$(NO_PYTHON)" >&2; exit 1)
-	@echo "setting up .venv-$* (a model server; some hundred megabytes)"
-	@$(PYTHON) -m venv .venv-$*
-	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r demo/servers/$*.lock
+	@$(if $(SERVER_PYTHON),,echo "no Python that $* runs on $(NO_PYTHON)" >&2; exit 1)
+	@echo "setting up .venv-$* (a model server: some hundred megabytes)"
+	@$(SERVER_PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $<
 	@touch $@
 
 UV := .venv-lock/bin/uv

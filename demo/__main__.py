@@ -27,6 +27,8 @@ UNDERSTUDY = str(Path(sys.executable).with_name("understudy"))
 PORTS = {"ingress": 7080, "admin": 7081, "stable": 9001, "canary": 9002}
 """The ports of the configuration; one that somebody has is exchanged for a free one."""
 
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+
 
 class Demo:
     """One run. Mutable: `processes` in the order in which they started."""
@@ -120,6 +122,10 @@ class Demo:
         if process.returncode != 0:
             raise Failed(f"understudy status ended with {process.returncode}")
 
+    def logs(self) -> str:
+        """The last lines that each process wrote."""
+        return "\n".join(f"  {process.name}:\n{process.log_tail()}" for process in self.processes)
+
     async def stop(self) -> bool:
         """Stop the proxy, then the models; say of each how it ended. True when all ended well."""
         print("Stopping:")
@@ -147,7 +153,7 @@ async def _run(options: argparse.Namespace) -> None:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="understudy-demo-") as folder:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT) as session:
             demo = Demo(LINEUPS[options.server], Path(folder), session)
             try:
                 await demo.start_models()
@@ -158,6 +164,8 @@ async def _run(options: argparse.Namespace) -> None:
                 if options.stay:
                     print(f"Staying: try the commands above against {demo.url('ingress')}; Ctrl-C ends it.", flush=True)
                     await asyncio.Event().wait()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise Failed(f"{type(error).__name__} {error}\n{demo.logs()}") from error
             finally:
                 well = await demo.stop()
             if not well:

@@ -137,6 +137,7 @@ def test_mlserver_may_compress(serve: Serve) -> None:
 
 @pytest.mark.parametrize("way", ["direct", "proxied"])
 def test_the_triton_client_speaks_through_the_proxy(serve: Serve, way: str) -> None:
+    serve("mlserver")  # whose environment has the client
     host, port = getattr(serve("kserve"), way)
     script = Path(__file__).with_name("triton_client.py")
     python = Path(__file__).parents[2] / ".venv-mlserver" / "bin" / "python"
