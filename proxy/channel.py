@@ -17,7 +17,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 DROP_ABOVE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
 READS_PER_TURN = 8  # then the loop has its turn again
-FDS_PER_READ = 64
+ANCILLARY_BYTES = socket.CMSG_SPACE(64 * array.array("i").itemsize)
 
 
 class Channel:
@@ -128,12 +128,14 @@ class Channel:
     def _readable(self) -> None:
         for _ in range(READS_PER_TURN):
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._sock, READ_BYTES, FDS_PER_READ, socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, _, _ = self._sock.recvmsg(READ_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                data, descriptors = b"", []
-            self._descriptors.extend(descriptors)
+                data, ancillary = b"", []
+            for level, kind, rights in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self._descriptors.extend(array.array("i", rights))
             if not data:
                 self.close()
                 return

@@ -44,9 +44,12 @@ class Rejected(Exception):
 class Supervisor:
     """Mutable state: the workers by slot, the generation that they serve, and how often each slot died young."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, totals: Totals, wanted: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, totals: Totals, wanted: int, silent_ticks: int = SILENT_TICKS
+    ) -> None:
         self._loop = loop
         self._totals = totals
+        self._silent_ticks = silent_ticks
         self.wanted = wanted
         self.workers: dict[int, WorkerProcess] = {}
         self.restarts = 0
@@ -54,7 +57,7 @@ class Supervisor:
         self._young_deaths = dict.fromkeys(range(wanted), 0)
         self._deaths_s: deque[float] = deque(maxlen=100)
         self._ending = False
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._waiting: list[asyncio.Future[None]] = []
         loop.call_later(1.0, self._tick)
 
     @property
@@ -174,23 +177,22 @@ class Supervisor:
         self._loop.call_later(1.0, self._tick)
         for worker in list(self.workers.values()):
             worker.silent_ticks += 1
-            if worker.silent_ticks == SILENT_TICKS and not self._ending:
-                logger.error("%s (pid %d) is silent for %d s: killed", worker.name, worker.pid, SILENT_TICKS)
+            if worker.silent_ticks == self._silent_ticks and not self._ending:
+                logger.error("%s (pid %d) is silent for %d s: killed", worker.name, worker.pid, self._silent_ticks)
                 worker.kill()
 
+    async def changed(self) -> None:
+        """Wait until a worker says something, dies, or all are to end."""
+        woken: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(woken)
+        await woken
+
     async def _until(self, condition: Callable[[], bool]) -> None:
-        if not condition():
-            reached: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append((condition, reached))
-            await reached
+        while not condition():
+            await self.changed()
 
     def _wake(self) -> None:
-        still: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        for condition, reached in self._waiting:
-            if reached.done():
-                continue
-            if condition():
-                reached.set_result(None)
-            else:
-                still.append((condition, reached))
-        self._waiting = still
+        waiting, self._waiting = self._waiting, []
+        for woken in waiting:
+            if not woken.done():
+                woken.set_result(None)
