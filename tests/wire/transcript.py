@@ -104,7 +104,7 @@ async def _collect(client: RawClient, told: Transcript) -> None:
         )
     if plan.ending == "incomplete":
         client.finish()
-    if plan.ending != "open" and not told.hung:
+    if not told.hung and (plan.ending != "open" or not _may_follow(client, told)):
         told.hung = not await client.until(lambda: False)
 
 

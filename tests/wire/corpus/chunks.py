@@ -30,7 +30,6 @@ SIZES: list[Case] = [
             *("#5", "5\xa0", "\xa05", "-0", "+0", "5\r", "\r5"),
             *("5\\", "(5)", "5=a", "5/", "$5", "\xb2", "\xd9\xa5", "5\n", "5\x7f", "\x1f5", "5\x85"),
             *("10000000000000005", "fffffffffffffffff", "f" * 32, "f" * 1000, "100000000000000000000000000000005"),
-            *("8000000000000005", "ffffffffffffffff"),
         )
     ),
     refuse("a size in decimal of 16", chunked("16\r\n0123456789abcdef\r\n" + END), "RFC 9112 7.1"),
@@ -122,7 +121,8 @@ TRAILERS: list[Case] = [
     ),
     refuse("trailers of 100 KiB", chunked("0\r\nX-Sum: " + "1" * 100_000 + "\r\n\r\n"), "contract: 64 KiB",
            400, 413, 431),
-    refuse("1,000 trailers", chunked("0\r\n" + "X-Sum: 1\r\n" * 1000 + "\r\n"), "contract: 100 fields",
+    either("200 trailers", chunked("0\r\n" + "X-Sum: 1\r\n" * 200 + "\r\n"), "RFC 9112 7.1.2: a limit on trailers"),
+    refuse("10,000 trailers", chunked("0\r\n" + "X-Sum: 1\r\n" * 10_000 + "\r\n"), "contract: 64 KiB",
            400, 413, 431),
 ]  # fmt: skip
 

@@ -7,6 +7,8 @@ from .case import Case, Seen, chunked, either, get, post, raw, refuse, serve, si
 WHOLE = "5\r\nhello\r\n0\r\n\r\n"
 SMUGGLED = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
+TABS = "RFC 9110 5.6.3: OWS should be one space; other tricks of the trade begin with a tab here, so 400 is no loss"
+
 LENGTHS: list[Case] = [
     serve("sized", sized("hello"), "RFC 9112 6.2", method="POST", body="hello"),
     serve("zero", sized(""), "RFC 9112 6.2", method="POST"),
@@ -15,7 +17,9 @@ LENGTHS: list[Case] = [
     serve("a DELETE with content", get("Content-Length: 2", method="DELETE") + b"hi", "RFC 9110 9.3.5", method="DELETE",
           body="hi"),
     serve("content that looks like a request", sized(SMUGGLED), "RFC 9112 6.2", method="POST", body=SMUGGLED),
-    serve("whitespace around", post("hello", "Content-Length: \t5\t "), "RFC 9110 5.5", method="POST", body="hello"),
+    serve("spaces around", post("hello", "Content-Length:  5  "), "RFC 9110 5.5", method="POST", body="hello"),
+    either("tabs around a length", post("hello", "Content-Length: \t5\t"), TABS),
+    either("tabs around a coding", post(WHOLE, "Transfer-Encoding:\tchunked\t"), TABS),
     serve("64 KiB", sized("x" * 65536), "RFC 9112 6.2", method="POST", body="x" * 65536),
     *(either(f"length {n}", post("hello", f"Content-Length: {n}"), "RFC 9110 8.6") for n in ("05", "0000000000000005")),
     *(
@@ -47,7 +51,7 @@ CODINGS: list[Case] = [
     serve("a GET, chunked", get("Transfer-Encoding: chunked") + WHOLE.encode(), "RFC 9110 9.3.1", body="hello"),
     *(
         serve(f"coding {value!r}", post(WHOLE, f"Transfer-Encoding:{value}"), "RFC 9112 7", method="POST", body="hello")
-        for value in ("chunked", " Chunked", " CHUNKED", "\tchunked\t", "  chunked  ")
+        for value in ("chunked", " Chunked", " CHUNKED", "  chunked  ")
     ),
     *(
         either(f"coding {value!r}", post(WHOLE, f"Transfer-Encoding: {value}"), "RFC 9110 5.6.1.2: empty elements")
