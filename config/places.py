@@ -15,6 +15,7 @@ from yaml.events import (
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
+    StreamEndEvent,
 )
 
 from .paths import Path
@@ -53,18 +54,21 @@ class _Places:
         self._anchors: dict[str, dict[str | int, Place]] = {}
 
     def document(self) -> dict[str | int, Place]:
-        self._next()
-        self._next()
+        self._next()  # StreamStart
+        if type(self._next()) is StreamEndEvent:
+            return {}
         return self._inside(self._next(), 0)
 
     def _inside(self, event: Any, depth: int) -> dict[str | int, Place]:
         if type(event) is AliasEvent:
             return self._anchors.get(str(event.anchor), {})
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError("nested too deep")
         inside: dict[str | int, Place] = {}
-        if depth <= MAX_DEPTH and type(event) is MappingStartEvent:
+        if type(event) is MappingStartEvent:
             for key, line, value in self._pairs(depth):
                 inside.setdefault(key, Place(line, value))
-        elif depth <= MAX_DEPTH and type(event) is SequenceStartEvent:
+        elif type(event) is SequenceStartEvent:
             while type(item := self._next()) is not SequenceEndEvent:
                 inside[len(inside)] = Place(item.start_mark.line + 1, self._inside(item, depth + 1))
         if event.anchor is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self, TypeAlias
 
 import msgspec
 
-_FORM = re.compile(r"([0-9]{1,15})([A-Za-z]+)")  # noqa: TID251 - a constant pattern over one short word
+_FORM = re.compile(r"([0-9]{1,16})([A-Za-z]+)")  # noqa: TID251 - a constant pattern over one short word
 
 
 class Duration(float):

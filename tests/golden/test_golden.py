@@ -10,7 +10,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-
 from understudy.config.load import load_bytes
 
 CASES = Path(__file__).parent / "cases"
