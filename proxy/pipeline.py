@@ -310,7 +310,6 @@ class LiveExchange(Exchange):
 
     def _run_response(self, response: Response, index: int) -> None:
         hooks = self._route.chain.response
-        position = 0
         try:
             while index < len(hooks):
                 position, hook = hooks[index]
@@ -324,7 +323,7 @@ class LiveExchange(Exchange):
                     return
                 response = result
         except Exception as error:
-            self._fail_in(position, error)
+            self._fail_in(index, error)
             return
         self._send(response)
 
@@ -332,16 +331,16 @@ class LiveExchange(Exchange):
         try:
             response = await result
         except Exception as error:
-            self._fail_in(self._route.chain.response[index - 1][0], error)
+            self._fail_in(index, error)
             return
         if not self._over:
             self._run_response(response, index)
 
-    def _fail_in(self, position: int, error: Exception) -> None:
-        """A filter failed on the way up: the failure goes on from the next one above it."""
-        failure = self._named(error, position)
-        self._entered = position
-        self._fail(failure)
+    def _fail_in(self, index: int, error: Exception) -> None:
+        """The hook before this one failed on the way up: the failure goes on from here, and all that were entered
+        still complete."""
+        position, _ = self._route.chain.response[index - 1]
+        self._fail(self._named(error, position), index)
 
     # To the client.
 
@@ -388,8 +387,9 @@ class LiveExchange(Exchange):
 
     # Endings.
 
-    def _fail(self, failure: Failure) -> None:
-        """Tell the client, or break its answer off when that has begun: never a second head."""
+    def _fail(self, failure: Failure, index: int = 0) -> None:
+        """Tell the client, by way of the answer hooks from `index` on, or break its answer off when that has begun:
+        never a second head."""
         if self._over:
             return
         call, self._call = self._call, None
@@ -402,7 +402,7 @@ class LiveExchange(Exchange):
             return
         self._outlet = None
         self._reason = failure.reason
-        self._run_response(problem(failure, self.id), 0)
+        self._run_response(problem(failure, self.id), index)
 
     def _complete(self, reason: Reason | None) -> None:
         """The end, exactly once: all that the exchange occupied is given back here and nowhere else."""
