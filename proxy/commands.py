@@ -41,8 +41,10 @@ def validate(options: argparse.Namespace) -> int:
     if loaded is None or loaded.document is None:
         return 1
     document = loaded.document
-    parts = {"listener": document.listeners, "backend": document.backends, "route": document.routes}
-    counts = ", ".join(f"{len(part)} {name}{'s' * (len(part) != 1)}" for name, part in parts.items())
+    parts = {
+        "listener": len(document.listeners), "backend": len(document.backends), "route": len(document.routes),
+    }  # fmt: skip
+    counts = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in parts.items())
     print(f"{options.config}: valid: {counts}, hash {loaded.hash[:6]}")
     return 0
 

@@ -30,6 +30,7 @@ class Refusal:
 
     when: str
     mistakes: tuple[str, ...]
+    version: int  # what served on
 
 
 class Configuration:
@@ -81,7 +82,7 @@ class Configuration:
                 mistakes = [str(problem)]
         if mistakes:
             self.refusals += 1
-            self.refusal = Refusal(now_text(), tuple(mistakes))
+            self.refusal = Refusal(now_text(), tuple(mistakes), running.version)
             for mistake in mistakes:
                 logger.error("configuration refused, v%d serves on: %s", running.version, mistake)
         else:

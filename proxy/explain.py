@@ -19,6 +19,7 @@ from ..config.schema import Document, convert
 from ..config.snapshot import Snapshot
 from ..filters.api import Failure
 from . import admin_client
+from .admin.redact import is_reference
 
 _PLACEHOLDER = "(secret)"
 
@@ -87,7 +88,7 @@ def _compiled(document: Document, base: str) -> Snapshot:
 
 def _without_references(value: Any) -> Any:
     if isinstance(value, dict):
-        if len(value) == 1 and next(iter(value)) in ("env", "file"):
+        if is_reference(value):
             return _PLACEHOLDER
         return {name: _without_references(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -29,9 +29,8 @@ def table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
 
 def _headline(status: Status) -> str:
     config = status.config
-    rejected = (
-        "none" if config.rejected is None else f"{config.rejected.when} ({len(config.rejected.mistakes)} mistakes)"
-    )
+    refused = config.rejected
+    rejected = f"{refused.when} ({len(refused.mistakes)} mistakes)" if refused and refused.stands else "none"
     return (
         f"understudy {status.program_version}  pod {status.instance}"
         f"  workers {status.workers_serving}/{status.workers_wanted}  {status.state}"

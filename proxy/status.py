@@ -79,6 +79,7 @@ class Rejection(msgspec.Struct):
 
     when: str
     mistakes: list[str]
+    stands: bool  # no configuration was accepted since
 
 
 class Config(msgspec.Struct):

@@ -33,7 +33,9 @@ def redacted(value: Any) -> Any:
 
 def _any(value: Any, *, hide: bool, in_map: bool) -> Any:
     if isinstance(value, dict):
-        return value if _is_reference(value) else _map(value, hide=hide, in_map=in_map)
+        if is_reference(value):
+            return {name: each for name, each in value.items() if each is not None}
+        return _map(value, hide=hide, in_map=in_map)
     if isinstance(value, list | tuple):
         return [_any(each, hide=hide, in_map=False) for each in value]
     if isinstance(value, str):
@@ -54,8 +56,9 @@ def _map(value: dict[str, Any], *, hide: bool, in_map: bool) -> dict[str, Any]:
     return shown
 
 
-def _is_reference(value: dict[str, Any]) -> bool:
-    return len(value) == 1 and next(iter(value)) in ("env", "file")
+def is_reference(value: dict[str, Any]) -> bool:
+    """Whether this is `{env: NAME}` or `{file: PATH}`, the absent one left out or None."""
+    return bool(value) and value.keys() <= {"env", "file"}
 
 
 def _is_secret(name: str) -> bool:

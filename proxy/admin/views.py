@@ -12,7 +12,7 @@ import msgspec
 
 from ...config.schema import Document
 from ...filters.units import enc_hook
-from ..configuration import now_text
+from ..configuration import Configuration, now_text
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
@@ -59,13 +59,13 @@ def status_of(control: Control, calls: list[CallStats]) -> Status:
 def config_of(control: Control) -> dict[str, Any]:
     """What `GET /config` says: the running document without what is secret, defaults left out."""
     configuration = control.configuration
-    running, refusal = configuration.running, configuration.refusal
+    running = configuration.running
     return {
         "file": str(configuration.path),
         "hash": running.hash if running else None,
         "version": running.version if running else None,
         "since": running.since if running else None,
-        "rejected": {"when": refusal.when, "mistakes": refusal.mistakes} if refusal else None,
+        "rejected": _rejection(configuration),
         "document": redacted(_plain(running.document)) if running else None,
     }
 
@@ -87,15 +87,23 @@ def _plain(document: Document) -> Any:
     return msgspec.to_builtins(document, enc_hook=enc_hook)
 
 
+def _rejection(configuration: Configuration) -> Rejection | None:
+    refusal, running = configuration.refusal, configuration.running
+    if refusal is None:
+        return None
+    stands = running is not None and running.version == refusal.version
+    return Rejection(refusal.when, list(refusal.mistakes), stands)
+
+
 def _config(control: Control) -> Config:
     configuration = control.configuration
-    running, refusal = configuration.running, configuration.refusal
+    running = configuration.running
     return Config(
         file=str(configuration.path),
         hash=running.hash if running else "",
         version=running.version if running else 0,
         since=running.since if running else "",
-        rejected=Rejection(refusal.when, list(refusal.mistakes)) if refusal else None,
+        rejected=_rejection(configuration),
     )
 
 
@@ -167,7 +175,7 @@ def _warnings(control: Control, status: Status) -> list[str]:
     recent_deaths = control.supervisor.deaths_since(time.monotonic() - YOUNG_DEATHS_WARN_S)
     if recent_deaths:
         found.append(f"{recent_deaths} workers died in the last {YOUNG_DEATHS_WARN_S / 60:.0f} minutes")
-    if status.config.rejected is not None and status.config.rejected.when >= status.config.since:
+    if status.config.rejected is not None and status.config.rejected.stands:
         found.append("the configuration file was refused; the one before it serves on")
     found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
     return found

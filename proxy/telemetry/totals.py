@@ -47,8 +47,9 @@ class Totals:
             return
         self._retired_counters.update(report.counters)
         for gauge in report.gauges.listeners if report.gauges else ():
-            gauge.open = 0
             _add_listener(self._retired_listeners, gauge)
+        for total in self._retired_listeners.values():
+            total.open = 0
 
     def calls(self) -> dict[CallKey, CallStats]:
         """Fresh sums, the caller's own, in the order of names."""

@@ -1,0 +1,126 @@
+"""Sums over workers that come, report in parts, and die; and what of them is recent."""
+
+from __future__ import annotations
+
+import pytest
+from understudy.proxy.messages import Report
+from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
+from understudy.proxy.telemetry.stats import CallStats, Gauges, ListenerGauge, PoolGauge
+from understudy.proxy.telemetry.totals import Totals
+
+KEY = ("r", "b", "1")
+
+
+def call(count: int, *, status: int = 200, seconds: float = 0.01, in_flight: int = 0) -> CallStats:
+    each = CallStats(*KEY, in_flight=in_flight)
+    for _ in range(count):
+        each.record(status, None if status < 500 else "overloaded", seconds, seconds, 10, 100)
+    return each
+
+
+def report(*calls: CallStats, gauges: Gauges | None = None, **counters: int) -> Report:
+    return Report(list(calls), counters, gauges, 0.0)
+
+
+def test_two_workers_are_summed() -> None:
+    totals = Totals()
+    totals.update(0, report(call(3, in_flight=2), retries=1))
+    totals.update(1, report(call(4, status=503, in_flight=1), retries=5, rare=1))
+    (total,) = totals.calls().values()
+    assert total.statuses == {200: 3, 503: 4}
+    assert total.reasons == {"overloaded": 4}
+    assert (total.in_flight, total.request_bytes, total.response_bytes) == (3, 70, 700)
+    assert sum(total.total) == sum(total.first_byte) == 7
+    assert total.total_s == pytest.approx(0.07)
+    assert totals.counters() == {"rare": 1, "retries": 6}
+    assert totals.requests() == {KEY: 7}
+
+
+def test_a_later_report_replaces_the_earlier_and_leaves_alone_what_it_does_not_name() -> None:
+    totals = Totals()
+    other = CallStats("r", "other", "1", statuses={200: 9})
+    totals.update(0, report(call(3), other))
+    totals.update(0, report(call(5)))
+    assert totals.requests() == {KEY: 5, ("r", "other", "1"): 9}
+
+
+def test_a_dead_worker_leaves_its_sums_but_nothing_in_flight() -> None:
+    totals = Totals()
+    gauges = Gauges([PoolGauge("b", "h:1", active=1, idle=2)], [ListenerGauge("in", open=3, accepted=7, refused=1)])
+    totals.update(0, report(call(3, in_flight=2), gauges=gauges, retries=1))
+    totals.retire(0)
+    (total,) = totals.calls().values()
+    assert (total.statuses, total.in_flight) == ({200: 3}, 0)
+    assert totals.pools() == []
+    assert totals.listeners() == [ListenerGauge("in", open=0, accepted=7, refused=1)]
+    totals.update(0, report(call(2, in_flight=1), gauges=gauges, retries=1))
+    assert totals.requests() == {KEY: 5}
+    assert totals.counters() == {"retries": 2}
+    assert totals.listeners() == [ListenerGauge("in", open=3, accepted=14, refused=2)]
+    totals.retire(0)
+    totals.retire(0)
+    assert totals.requests() == {KEY: 5}
+
+
+def test_reading_sums_does_not_change_them() -> None:
+    totals = Totals()
+    totals.update(0, report(call(3)))
+    totals.retire(0)
+    totals.update(1, report(call(2)))
+    first = totals.calls()[KEY]
+    first.statuses[200] = 1000
+    first.total[0] = 1000
+    assert totals.calls()[KEY].statuses == {200: 5}
+    assert sum(totals.calls()[KEY].total) == 5
+
+
+def test_an_endpoint_is_up_when_every_worker_says_so() -> None:
+    totals = Totals()
+    totals.update(0, report(gauges=Gauges([PoolGauge("b", "h:1", active=1), PoolGauge("b", "h:2", idle=1)])))
+    totals.update(1, report(gauges=Gauges([PoolGauge("b", "h:1", active=2, up=False), PoolGauge("b", "h:2")])))
+    assert [(each.endpoint, each.active, each.up) for each in totals.pools()] == [("h:1", 3, False), ("h:2", 0, True)]
+
+
+def test_gauges_of_a_report_in_parts_are_kept_until_the_next() -> None:
+    totals = Totals()
+    totals.update(0, report(gauges=Gauges([PoolGauge("b", "h:1", active=1)])))
+    totals.update(0, report(call(1), gauges=None))
+    assert [each.active for each in totals.pools()] == [1]
+
+
+def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
+    totals = Totals()
+    recent = Recent(totals)
+    assert recent.rate(KEY) is None
+    for second in range(30):
+        totals.update(0, report(call(5 * second)))
+        recent.tick(float(second))
+    assert recent.rate(KEY) == 5.0
+    for second in range(30, 30 + RATE_TICKS):
+        recent.tick(float(second))
+    assert recent.rate(KEY) == 0.0
+
+
+def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
+    totals = Totals()
+    recent = Recent(totals)
+
+    def pass_time(windows: int) -> None:
+        for _ in range(WINDOW_TICKS * windows):
+            recent.tick(0.0)
+
+    totals.update(0, report(call(100, status=500, seconds=1.0)))
+    before = totals.calls()[KEY]
+    assert recent.errors(before) == 1.0
+    assert recent.total(before).p50 == pytest.approx(1000, rel=0.02)
+    pass_time(2)
+    assert recent.errors(totals.calls()[KEY]) is None
+    assert recent.total(totals.calls()[KEY]).p99 is None
+    slow_then_fast = call(100, status=500, seconds=1.0)
+    for _ in range(50):
+        slow_then_fast.record(200, None, 0.002, 0.004, 0, 0)
+    totals.update(0, report(slow_then_fast))
+    now = totals.calls()[KEY]
+    assert recent.errors(now) == 0.0
+    assert recent.first_byte(now).p99 == pytest.approx(2, rel=0.02)
+    assert recent.total(now).p99 == pytest.approx(4, rel=0.02)

@@ -1,0 +1,106 @@
+"""A running program reads its file again: the good is served at once by every worker, the bad changes nothing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.held import HeldBackend, held_backend
+from tests.kit.program import Program, running
+from tests.proxy.test_cli import understudy
+from tests.proxy.test_control import get, refused, status, until, worker_pids
+
+CONFIG = """
+listeners: {ingress: {bind: 127.0.0.1:0}}
+admin: {bind: 127.0.0.1:0}
+backends: {stable: {endpoints: [URL], version: "7"}}
+routes: [{name: all, match: {path_prefix: /}, backend: stable}]
+workers: 2
+"""
+
+
+@pytest.fixture
+def backend() -> Iterator[HeldBackend]:
+    with held_backend() as each:
+        yield each
+
+
+def write(folder: Path, backend: HeldBackend, old: str = "", new: str = "") -> None:
+    (folder / "understudy.yaml").write_text(CONFIG.replace("URL", backend.url).replace(old, new))
+
+
+def reload(program: Program, folder: Path) -> tuple[int, str, str]:
+    done = understudy("reload", "--admin", program.url("admin"), folder=folder)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_changed_route_is_served_by_every_worker(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        pids = worker_pids(program)
+        assert get(program.url("ingress") + "/x")[0] == 200
+        write(tmp_path, backend, "path_prefix: /", "path_prefix: /only")
+        code, said, _ = reload(program, tmp_path)
+        assert (code, "version 2" in said) == (0, True)
+        answers = [get(program.url("ingress") + "/x")[0] for _ in range(40)]
+        assert answers == [404] * 40
+        assert get(program.url("ingress") + "/only")[0] == 200
+        assert worker_pids(program) == pids
+        assert status(program)["config"]["version"] == 2
+
+
+def test_a_bad_file_is_refused_with_its_mistakes_and_shown(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        write(tmp_path, backend, "backend: stable", "backend: nobody")
+        code, _, said = reload(program, tmp_path)
+        assert code == 1
+        assert "understudy.yaml:5: routes[0].backend: " in said
+        assert get(program.url("ingress") + "/x")[0] == 200
+        found = status(program)
+        assert found["config"]["version"] == 1
+        assert "routes[0].backend" in found["config"]["rejected"]["mistakes"][0]
+        assert found["warnings"] == ["the configuration file was refused; the one before it serves on"]
+        assert 'understudy_config_reloads_total{result="rejected"} 1' in get(program.url("admin") + "/metrics")[1]
+        write(tmp_path, backend)
+        assert reload(program, tmp_path)[0] == 0
+        assert status(program)["warnings"] == []
+
+
+def test_listeners_come_and_go_and_an_open_connection_finishes(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        first = program.address("ingress")
+        with socket.create_connection(first) as held:
+            held.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+            backend.wait_held()
+            write(tmp_path, backend, "ingress: {bind: 127.0.0.1:0}", "second: {bind: 127.0.0.1:0}")
+            assert reload(program, tmp_path)[0] == 0
+            (listener,) = [each for each in status(program)["listeners"] if each["name"] == "second"]
+            assert get(listener["address"] + "/x")[0] == 200
+            until(lambda: refused(first))
+            backend.release.set()
+            assert held.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_unchanged_listener_keeps_its_connections(backend: HeldBackend, tmp_path: Path) -> None:
+    with (
+        running(CONFIG.replace("URL", backend.url), tmp_path) as program,
+        socket.create_connection(program.address("ingress")) as kept,
+    ):
+        request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        for _ in range(2):
+            kept.sendall(request)
+            assert kept.recv(1000).startswith(b"HTTP/1.1 200 ")
+            write(tmp_path, backend, '"7"', '"8"')
+            reload(program, tmp_path)
+        assert {call["version"] for call in status(program)["calls"]} <= {"7", "8"}
+
+
+def test_sighup_reloads(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        write(tmp_path, backend, "path_prefix: /", "path_prefix: /only")
+        program.signal(signal.SIGHUP)
+        program.wait_line("configuration v2")
+        assert get(program.url("ingress") + "/x")[0] == 404
