@@ -73,8 +73,8 @@ class Demo:
         where = f"{self.url('ingress')}  admin {self.url('admin')}  pid {process.pid}"
         print(f"  {where}  ready after {took:.1f} s\n")
 
-    async def show_examples(self) -> None:
-        """One prediction of each model, or one chat of each."""
+    async def show_examples(self) -> int:
+        """One prediction of each model, or one chat of each. Return how many were asked."""
         flower = flowers()[100].features
         shown: list[Question] = []
         if "v2" in self.lineup.protocols:
@@ -85,10 +85,11 @@ class Demo:
             shown.append(chat("canary", flower))
         for question in shown:
             await examples.show(self.session, self.url("ingress"), question)
+        return len(shown)
 
-    async def run_load(self, seconds: float, callers: int) -> None:
-        """Load the proxy. Raises Failed when one answer was not the model's own."""
-        known = [await self._direct(question) for question in all_questions(self.lineup.protocols)]
+    async def run_load(self, seconds: float, callers: int) -> int:
+        """Load the proxy and return how many answers came. Raises Failed when one answer was not the model's own."""
+        known = await self._known()
         print(f"Load: {callers} callers for {seconds:g} s; every fifth flower goes to the canary;")
         print("      each answer must be the one that the model gave when asked without the proxy")
         tally = await load.run(
@@ -99,28 +100,47 @@ class Demo:
             callers=callers,
             report=lambda lap, line: print(f"  {lap:3} s  {line}", flush=True),
         )
-        print(f"  whole  {tally.summary()}")
+        print(f"  total  {tally.summary()}")
         counts = ", ".join(f"{backend} {count:,}" for backend, count in sorted(tally.answers.items()))
         wrong = tally.wrong.total()
         print(f"  answers: {counts}; wrong: {wrong}\n")
         if wrong:
             raise Failed("\n".join(f"{count} times {what}" for what, count in tally.wrong.most_common(5)))
+        return tally.answers.total()
 
-    async def _direct(self, question: Question) -> Known:
-        status, body = await load.ask(self.session, self.url(question.backend), question)
-        if status != 200:
-            raise Failed(f"{question.backend} itself answered {status}: {body[:200]!r}")
-        return question, essence(question, body)
+    async def _known(self) -> list[Known]:
+        """All questions, and what the models answer without the proxy."""
+        known = []
+        # A connection for each: llama.cpp closes one after a stream without saying so.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=TIMEOUT) as session:
+            for question in all_questions(self.lineup.protocols):
+                status, body = await load.ask(session, self.url(question.backend), question)
+                if status != 200:
+                    raise Failed(f"{question.backend} itself answered {status}: {body[:200]!r}")
+                known.append((question, essence(question, body)))
+        return known
 
-    async def show_status(self) -> None:
-        """What an operator sees. Raises Failed when the proxy does not call itself healthy."""
+    async def show_status(self, answers: int) -> None:
+        """What an operator sees. Raises Failed when the proxy counted other than we did, or is not healthy."""
         print("$ understudy status")
-        command = [UNDERSTUDY, "status", "--admin", self.url("admin")]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await process.communicate()
-        print(output.decode().rstrip() + "\n", flush=True)
-        if process.returncode != 0:
-            raise Failed(f"understudy status ended with {process.returncode}")
+        counted = await self._counted(answers)
+        output, status = await _output([UNDERSTUDY, "status", "--admin", self.url("admin")])
+        print(output.rstrip() + "\n", flush=True)
+        if status != 0:
+            raise Failed(f"understudy status ended with {status}")
+        if counted != answers:
+            raise Failed(f"the proxy counted {counted} answers with status 200, the callers {answers}")
+
+    async def _counted(self, answers: int) -> int:
+        """The answers with status 200 that the proxy counted; workers tell control every second."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + 5
+        counted = -1
+        while counted != answers and clock() < end:
+            async with self.session.get(self.url("admin") + "/status") as response:
+                calls = (await response.json())["calls"]
+            counted = sum(call["statuses"].get("200", 0) for call in calls)
+        return counted
 
     def logs(self) -> str:
         """The last lines that each process wrote."""
@@ -148,6 +168,12 @@ def _print_accuracy() -> None:
     )
 
 
+async def _output(command: Sequence[str]) -> tuple[str, int | None]:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return output.decode(), process.returncode
+
+
 async def _run(options: argparse.Namespace) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -158,9 +184,9 @@ async def _run(options: argparse.Namespace) -> None:
             try:
                 await demo.start_models()
                 await demo.start_proxy()
-                await demo.show_examples()
-                await demo.run_load(options.seconds, options.callers)
-                await demo.show_status()
+                answers = await demo.show_examples()
+                answers += await demo.run_load(options.seconds, options.callers)
+                await demo.show_status(answers)
                 if options.stay:
                     print(f"Staying: try the commands above against {demo.url('ingress')}; Ctrl-C ends it.", flush=True)
                     await asyncio.Event().wait()

@@ -65,7 +65,7 @@ def essence(question: Question, body: bytes) -> bytes:
 
 def delta_text(event: str) -> str:
     """The words in one event of a streamed chat; "" for the role, the end, or no event at all."""
-    match event.partition("data: ")[2]:
+    match event.partition("data: ")[2].strip():
         case "" | "[DONE]":
             return ""
         case data:

@@ -8,7 +8,8 @@ from contextlib import closing
 from time import monotonic
 from typing import NamedTuple
 
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
+HOP_BY_HOP = {"connection", "keep-alive"}
+FRAMING = {"content-length", "transfer-encoding"}
 ADDED = {"via", "x-request-id"}
 
 
@@ -22,10 +23,14 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer without what belongs to one connection: hop-by-hop fields, the date, and what the proxy adds."""
+    """An answer without what belongs to one connection: hop-by-hop fields, the date, and what the proxy adds.
+
+    Whoever forwards a message may frame it anew, so its framing is kept as the length that it declares or has.
+    """
 
     status: int
     headers: list[tuple[str, str]]
+    length: int
     body: bytes
 
     @property
@@ -57,13 +62,15 @@ def ask_on(connection: http.client.HTTPConnection, each: Ask) -> Answer:
     connection.request(each.method, each.path, each.body, dict(each.headers))
     response = connection.getresponse()
     body = response.read()
-    return Answer(response.status, end_to_end(response.getheaders()), body)
+    declared = response.getheader("content-length")
+    length = len(body) if declared is None else int(declared)
+    return Answer(response.status, end_to_end(response.getheaders()), length, body)
 
 
 def end_to_end(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The fields that must arrive as they were sent, in lower case and in order."""
     lowered = [(name.lower(), value) for name, value in headers]
-    return [line for line in lowered if line[0] not in HOP_BY_HOP | ADDED | {"date"}]
+    return [line for line in lowered if line[0] not in HOP_BY_HOP | FRAMING | ADDED | {"date"}]
 
 
 def events(address: tuple[str, int], each: Ask) -> Iterator[Event]:
