@@ -59,7 +59,7 @@ def parse_bind(text: str) -> Bind:
 
 def parse_unix_path(path: str) -> str:
     """Check a unix socket's path. Raises ValueError."""
-    if not path.startswith("/"):
+    if not path.startswith("/") or path.startswith("//"):
         raise ValueError("needs an absolute path: unix:/run/understudy.sock")
     if "\0" in path or len(path.encode()) > MAX_UNIX_PATH_BYTES:
         raise ValueError(f"needs a path of at most {MAX_UNIX_PATH_BYTES} bytes without NUL, as the system's sockets do")

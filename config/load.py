@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .check import check
+from .collector import paused
 from .paths import Path, path_text
 from .places import places
 from .schema import Document, convert, digest, encode
@@ -69,6 +70,11 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 def load_bytes(data: bytes, *, file: str, base: str, today: date | None = None) -> Loaded:
     """Check the bytes of a file. `file` is what messages call it; relative paths in it start from `base`."""
+    with paused():
+        return _load_bytes(data, file, base, today or date.today())
+
+
+def _load_bytes(data: bytes, file: str, base: str, today: date) -> Loaded:
     if len(data) > MAX_BYTES:
         return Loaded(file, base, mistakes=[Mistake(file, None, "", f"is larger than {MAX_BYTES >> 20} MiB")])
     try:
@@ -85,7 +91,7 @@ def load_bytes(data: bytes, *, file: str, base: str, today: date | None = None) 
     found, document = _examine(raw, content.flaws, base)
     if found or content.flaws or document is None:
         return Loaded(file, base, mistakes=_located(file, text, found, content.flaws))
-    said = list(warnings(document, raw, today or date.today()))
+    said = list(warnings(document, raw, today))
     return Loaded(
         file,
         base,

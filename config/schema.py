@@ -17,6 +17,7 @@ from ..filters.api import FilterConfig
 from ..filters.matching import Match
 from ..filters.rewriting import PathRewriting
 from ..filters.units import Count, Duration, FieldValue, Fraction, SecretRef, Size, dec_hook, enc_hook
+from .collector import paused
 
 if TYPE_CHECKING:
     AnyFilter: TypeAlias = FilterConfig
@@ -218,11 +219,12 @@ def encode(document: Document) -> bytes:
 
 def decode(wire: bytes) -> Document:
     """What `encode` wrote. Raises msgspec.ValidationError."""
-    return _decoder().decode(wire)
+    with paused():
+        return _decoder().decode(wire)
 
 
 def digest(document: Document) -> str:
-    """SHA-256, hexadecimal, of what the document means: comments, order of keys and written defaults do not count."""
+    """SHA-256, hexadecimal, of the document: comments, x- keys, anchors and the order of keys do not count."""
     return hashlib.sha256(msgspec.msgpack.encode(document, enc_hook=enc_hook, order="sorted")).hexdigest()
 
 
