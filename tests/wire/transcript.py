@@ -97,19 +97,19 @@ async def converse(
 async def _collect(client: RawClient, told: Transcript) -> None:
     """Wait until everything owed came; then, where the stream must end, for its end."""
     plan = told.plan
-    if plan.ending != "refused":
-        owed = len(plan.requests)
-        told.hung = not await client.until(
-            lambda: len(answers_in(bytes(client.received), plan.requests, closed=False)) >= owed
-        )
+    refused = plan.ending == "refused"
+    owed = len(plan.requests) + refused  # an answer in the refusal's place ends the wait, refusal or not
+    told.hung = not await client.until(
+        lambda: len(answers_in(bytes(client.received), plan.requests, refused, closed=False)) >= owed
+    )
     if plan.ending == "incomplete":
         client.finish()
-    if not told.hung and (plan.ending != "open" or not _may_follow(client, told)):
+    if not told.hung and (plan.ending in ("closes", "incomplete") or not _may_follow(client, told)):
         told.hung = not await client.until(lambda: False)
 
 
 def _may_follow(client: RawClient, told: Transcript) -> bool:
-    answers = answers_in(bytes(client.received), told.plan.requests, closed=False)
+    answers = answers_in(bytes(client.received), told.plan.requests, 1, closed=False)
     return all(answer.keeps_alive for answer in answers)
 
 
