@@ -13,6 +13,7 @@ from pathlib import Path
 from setuptools import setup
 
 COMPILED = (
+    "config/snapshot.py",
     "filters/messages.py",
     "proxy/balance.py",
     "proxy/bodies.py",

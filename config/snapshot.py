@@ -18,7 +18,7 @@ ResponseHook = Callable[[Exchange, Response], Any]
 CompleteHook = Callable[[Exchange, Outcome], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tls:
     """How a connection to an `https` endpoint is verified. Paths are absolute."""
 
@@ -28,7 +28,7 @@ class Tls:
     key: str | None = None  # its private key; None: in the certificate's file
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """One address of a backend, hashable: it is the key under which connections stay warm across reloads."""
 
@@ -54,7 +54,7 @@ class Endpoint:
         return host.encode() if self.port == default else f"{host}:{self.port}".encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PathRewrite:
     """A prefix on segment borders and what replaces it."""
 
@@ -62,7 +62,7 @@ class PathRewrite:
     to: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backend:
     """A named set of interchangeable endpoints: one model version. Times in seconds, 0 meaning none."""
 
@@ -85,7 +85,7 @@ class Backend:
     json_rewrite_limit: int = 8 * 1024 * 1024  # the largest body that is held to be rewritten
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chain:
     """A route's filters, reduced at compile time to the hooks that they really define, with their positions.
 
@@ -119,7 +119,7 @@ class Chain:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Route:
     """A match's consequence: the chain and the backend that answers when no filter chose another."""
 
@@ -131,7 +131,7 @@ class Route:
     not_active: tuple[str, ...] = ()  # filters of its YAML that have no effect in this version, for `explain`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listener:
     """A bound address that faces callers."""
 
@@ -149,7 +149,7 @@ class Listener:
     max_target: int = 8 * 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """One configuration, compiled."""
 

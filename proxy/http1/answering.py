@@ -50,7 +50,7 @@ class AnswerWriter:
         content = response.content
         length = response.length
         self._chunked = False
-        if self._head_only or response.status in {204, 304}:
+        if self._head_only or response.status in (204, 304):
             content = b""
             tail = b"" if response.status == 204 or length is None else write.framing(length)
         elif length is not None:
@@ -65,7 +65,7 @@ class AnswerWriter:
             tail = b""
             self._keep_alive = False
         headers = response.headers
-        if response.get(b"date") is None:
+        if not _has_date(headers):
             headers.append((b"date", self._date()))
         if not self._keep_alive:
             tail += b"connection: close\r\n"
@@ -101,3 +101,10 @@ class AnswerWriter:
         moved = left != self._unsent
         self._unsent = left
         return moved
+
+
+def _has_date(headers: Headers) -> bool:
+    for name, _ in headers:  # noqa: SIM110  (compiled, a plain loop allocates nothing)
+        if name == b"date":
+            return True
+    return False

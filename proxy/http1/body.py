@@ -65,7 +65,6 @@ class ChunkedBody:
         self._reason: Reason = reason
         self._overhead = 0
         self._tail = b""
-        head.headers = []  # trailers come as fields
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Raises Failure with the reason of this side when the framing is malformed or mostly overhead."""
@@ -79,8 +78,8 @@ class ChunkedBody:
         except httptools.HttpParserError as error:
             raise Failure(self._reason, f"malformed chunked body: {error}") from None
         self._tail = (self._tail + data[-3:])[-3:]
-        content = b"".join(head.content)
-        head.content.clear()
+        content = b"".join(head.content) if head.content is not None else b""
+        head.content = None
         self._overhead += at - len(content)
         if self._overhead > _OVERHEAD_BYTES + _OVERHEAD_PER_CHUNK_BYTES * head.chunks:
             raise Failure(self._reason, "too many bytes of chunk extensions or trailers")

@@ -18,7 +18,7 @@ from ..timers import NEVER
 from . import write
 from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
-from .fields import accepted_request_id, clean_request
+from .fields import accepted_request_id, add_forwarding
 from .head import STRAY_LINE_END, RequestHead, read_request_head
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ServerConnection(AnswerWriter):
         listener = self.port.listener
         if len(raw) > listener.max_head:
             raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
-        return read_request_head(raw, listener)
+        return read_request_head(raw, listener, self.trusted)
 
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
         """Open the exchange; return the bytes behind the request's end."""
@@ -173,15 +173,15 @@ class ServerConnection(AnswerWriter):
         self._head_only = head.method == b"HEAD"
         self.deadline = NEVER
         request_id, trace_id, span_id = plane.ids()
-        spans = trace.Context(trace_id, span_id)
-        if not trace.FIELDS.isdisjoint(head.fields):
-            carried = [line for line in head.headers if line[0] in trace.FIELDS]
-            spans = trace.continued(carried, trace_id, span_id, self.trusted)
+        if head.carried is None:
+            spans = trace.Context(trace_id, span_id)
+        else:
+            spans = trace.continued(head.carried, trace_id, span_id, self.trusted)
         if self.trusted:
             request_id = accepted_request_id(head.fields.get(b"x-request-id")) or request_id
         self.request_id = request_id
-        scheme = self.port.scheme
-        headers = clean_request(head, self.client_bytes, self.trusted, scheme, request_id)
+        headers, scheme = head.headers, self.port.scheme
+        add_forwarding(headers, head.fields, head.authority, self.client_bytes, self.trusted, scheme, request_id)
         length = head.length
         whole = 0 <= length <= len(data)
         content = b""

@@ -1,6 +1,7 @@
 """Which header fields pass, and which we add, on either side (RFC 9110 section 7.6; contract: "Added").
 
-Fields are judged by name alone, so each name is judged once and remembered.
+Fields are judged by name alone, so each name is judged once and remembered. A head sorts its fields as they come into
+those that go on, and those that only concern this hop, whose values are noted for the checks of `head.py`.
 """
 
 from __future__ import annotations
@@ -9,80 +10,90 @@ from typing import Final
 
 from ...filters.api import Headers
 from .. import trace
-from .head import RequestHead
 
-_HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
-)
-_REQUEST_OURS = (
-    _HOP_BY_HOP | trace.FIELDS | {b"host", b"content-length", b"expect", b"http2-settings", b"proxy-authorization"}
-)
-_RESPONSE_OURS = _HOP_BY_HOP | {b"content-length", b"x-request-id", b"proxy-authenticate"}
-_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded"})
-_INTERNAL = b"x-understudy-"
+PASS: Final = 0
+DROP: Final = 1
+NOTED: Final = 2  # ends here, and says something about this hop
+CARRIED: Final = 3  # trace context, which the exchange passes on its own way
+INTERNAL: Final = 4  # passes from a trusted peer only
+
+_HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"te", b"trailer"})
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+_REQUEST_DROPPED = _HOP_BY_HOP | {b"http2-settings", b"proxy-authorization"}
+_REQUEST_NOTED = _FRAMING | {
+    b"host", b"expect", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
+}  # fmt: skip
+_RESPONSE_DROPPED = _HOP_BY_HOP | {b"x-request-id", b"proxy-authenticate"}
+SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_INTERNAL_PREFIX = b"x-understudy-"
 _REMEMBERED_NAMES = 1024
-
-
-class _Passing(dict[bytes, bool]):
-    """Name -> whether a field of this name passes. Bounded: past the bound, names are judged anew each time."""
-
-    def __init__(self, ours: frozenset[bytes], internal: bool, forwarded: bool) -> None:
-        self._ours = ours
-        self._internal = internal
-        self._forwarded = forwarded
-
-    def __missing__(self, name: bytes) -> bool:
-        passes = self._judge(name)
-        if len(self) < _REMEMBERED_NAMES:
-            self[name] = passes
-        return passes
-
-    def _judge(self, name: bytes) -> bool:
-        # CGI-style servers read x_forwarded_for as X-Forwarded-For: one spelling decides for all.
-        spelling = name.replace(b"_", b"-")
-        if spelling != name and (spelling in self._ours or spelling in _FORWARDED):
-            return False
-        if spelling.startswith(_INTERNAL):
-            return self._internal and spelling == name
-        return name not in self._ours and (self._forwarded or name not in _FORWARDED)
-
-
-_TRUSTED_REQUEST: Final = _Passing(_REQUEST_OURS | _FORWARDED, internal=True, forwarded=True)
-_UNTRUSTED_REQUEST: Final = _Passing(_REQUEST_OURS, internal=False, forwarded=False)
-_RESPONSE: Final = _Passing(_RESPONSE_OURS, internal=False, forwarded=True)
 
 VIA: Final = (b"via", b"1.1 understudy")
 
 
-def clean_request(head: RequestHead, client: bytes, trusted: bool, scheme: bytes, request_id: bytes) -> Headers:
-    """The end-to-end fields of a request, with what we say of its client behind them.
+class Kinds:
+    """What becomes of a field, by its name as received: (lower-case name, kind).
 
-    A trusted peer's X-Forwarded-* are appended to, everybody else's are replaced.
+    Bounded: past the bound, names are judged anew each time.
     """
-    passing = _TRUSTED_REQUEST if trusted else _UNTRUSTED_REQUEST
-    kept = [line for line in head.headers if passing[line[0]]]
-    if head.nominated:
-        kept = [line for line in kept if line[0] not in head.nominated]
-    hops, proto, host = client, scheme, head.authority
+
+    __slots__ = ("_carried", "_dropped", "_internal", "_noted", "known")
+
+    def __init__(
+        self, dropped: frozenset[bytes], noted: frozenset[bytes], carried: frozenset[bytes], internal: int
+    ) -> None:
+        self.known: dict[bytes, tuple[bytes, int]] = {}
+        self._dropped = dropped
+        self._noted = noted
+        self._carried = carried
+        self._internal = internal
+
+    def judge(self, received: bytes) -> tuple[bytes, int]:
+        """Judge a name that is not `known` yet."""
+        name = received.lower()
+        judged = (name, self._judge(name))
+        if len(self.known) < _REMEMBERED_NAMES:
+            self.known[received] = judged
+        return judged
+
+    def _judge(self, name: bytes) -> int:
+        # CGI-style servers read x_forwarded_for as X-Forwarded-For: one spelling decides for all.
+        spelling = name.replace(b"_", b"-")
+        if spelling.startswith(_INTERNAL_PREFIX):
+            return self._internal if spelling == name else DROP
+        if spelling == b"forwarded":
+            return self._internal
+        if spelling in self._dropped:
+            return DROP
+        if spelling in self._noted:
+            return NOTED if spelling == name else DROP
+        return CARRIED if name in self._carried else PASS
+
+
+REQUEST: Final = Kinds(_REQUEST_DROPPED, _REQUEST_NOTED, trace.FIELDS, INTERNAL)
+RESPONSE: Final = Kinds(_RESPONSE_DROPPED, _FRAMING, frozenset(), DROP)
+
+
+def without(headers: Headers, names: frozenset[bytes]) -> Headers:
+    """The fields that Connection does not nominate."""
+    return [line for line in headers if line[0] not in names]
+
+
+def add_forwarding(
+    kept: Headers, noted: dict[bytes, bytes], authority: bytes, client: bytes, trusted: bool, scheme: bytes, id: bytes
+) -> None:
+    """Say of a request's client what we know; a trusted peer's X-Forwarded-* are appended to, others replaced."""
+    hops, proto, host = client, scheme, authority
     if trusted:
-        before = head.fields.get(b"x-forwarded-for")
+        before = noted.get(b"x-forwarded-for")
         hops = client if before is None else before + b", " + client
-        proto = head.fields.get(b"x-forwarded-proto", scheme)
-        host = head.fields.get(b"x-forwarded-host", host)
-    kept.append((b"x-request-id", request_id))
+        proto = noted.get(b"x-forwarded-proto", scheme)
+        host = noted.get(b"x-forwarded-host", host)
+    kept.append((b"x-request-id", id))
     kept.append((b"x-forwarded-for", hops))
     kept.append((b"x-forwarded-proto", proto))
     kept.append((b"x-forwarded-host", host))
     kept.append(VIA)
-    return kept
-
-
-def clean_response(headers: Headers, nominated: frozenset[bytes]) -> Headers:
-    """The end-to-end fields of an answer."""
-    kept = [line for line in headers if _RESPONSE[line[0]]]
-    if nominated:
-        kept = [line for line in kept if line[0] not in nominated]
-    return kept
 
 
 def accepted_request_id(value: bytes | None) -> bytes | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httptools
 
 from ...config.snapshot import Listener
-from ...filters.api import Failure, Headers
+from ...filters.api import Failure, Headers, Reason
+from .fields import CARRIED, INTERNAL, NOTED, PASS, REQUEST, RESPONSE, SINGLE, Kinds, without
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _FIELDS = rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
@@ -41,33 +42,74 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 """A response body that ends with its connection."""
 
-_SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 _NOTHING: Final[frozenset[bytes]] = frozenset()
-_UNUSUAL: Final = frozenset({b"transfer-encoding", b"connection", b"expect", b"upgrade"})
+_SPACE: Final = 0x20
+_ZERO: Final = 0x30
+_VERSION_AT: Final = len(b"HTTP/1.")
 _MAX_NOMINATIONS = 10
+_LONGEST_AUTHORITY = 1024
+_REMEMBERED_AUTHORITIES = 256
+_good_authorities: set[bytes] = set()
 _NEVER_NOMINATED = frozenset({b"host", b"traceparent", b"content-length"})
 
 
 class Head:
-    """What llhttp calls back with for one message: first its fields, then, of a chunked body, the content."""
+    """What llhttp calls back with for one message: first its fields, then, of a chunked body, the content.
 
-    __slots__ = ("chunks", "content", "ended", "fields", "headers", "keep_alive", "length", "nominated", "parser")
+    Fields are sorted as they come: `headers` go on, `fields` concern this hop alone (repeated ones joined), `carried`
+    are of traces. `repeated` names a field that stood twice and must not.
+    """
 
-    def __init__(self) -> None:
-        self.headers: Headers = []  # as received, lower-case names
+    __slots__ = (
+        "_kinds", "_trusted", "carried", "checked", "chunks", "content", "count", "ended", "fields", "headers",
+        "keep_alive", "length", "minor", "nominated", "parser", "repeated",
+    )  # fmt: skip
+
+    # httptools asks for each callback by name; one that is missing costs it an exception a message.
+    on_message_begin: ClassVar[None] = None
+    on_status: ClassVar[None] = None
+    on_headers_complete: ClassVar[None] = None
+    on_chunk_complete: ClassVar[None] = None
+
+    def __init__(self, minor: int, kinds: Kinds, trusted: bool) -> None:
+        self.headers: Headers = []
         self.fields: dict[bytes, bytes] = {}
+        self.carried: Headers | None = None
+        self.count = 0  # of field lines
+        self.repeated: bytes | None = None
+        self.checked = False  # the head is over: what llhttp calls a field from now on is a trailer
         self.length = 0  # of the body in bytes, CHUNKED or UNTIL_CLOSE
+        self.minor = minor  # of the version
         self.keep_alive = True
         self.nominated = _NOTHING  # by Connection, beyond close and keep-alive
-        self.content: list[bytes] = []
+        self.content: list[bytes] | None = None
         self.chunks = 0
         self.ended = False
         self.parser: Any = None  # kept for a chunked body only: it refers back to the head
+        self._kinds = kinds
+        self._trusted = trusted
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.count += 1
+        if value and (value[-1] <= _SPACE or value[0] <= _SPACE):
+            value = value.strip(b" \t")  # llhttp leaves some of the optional whitespace (RFC 9112 section 5.1)
+        judged = self._kinds.known.get(name)
+        if judged is None:
+            judged = self._kinds.judge(name)
+        name, kind = judged
+        if kind == PASS:
+            if not self.checked:
+                self.headers.append((name, value))
+        elif kind == NOTED:
+            self._note(name, value)
+        elif kind == CARRIED:
+            self.carried = [*(self.carried or ()), (name, value)]
+        elif kind == INTERNAL and self._trusted:
+            self.headers.append((name, value))
 
     def on_body(self, data: bytes) -> None:
+        if self.content is None:
+            self.content = []
         self.content.append(data)
 
     def on_chunk_header(self) -> None:
@@ -76,18 +118,34 @@ class Head:
     def on_message_complete(self) -> None:
         self.ended = True
 
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name not in self.fields:
+            self.fields[name] = value
+        elif name in SINGLE:
+            self.repeated = name
+        else:
+            self.fields[name] += b", " + value
+
+    def check_fields(self, max_fields: int, reason: Reason, whose: str) -> None:
+        """Raises Failure when there are too many, or one that must stand alone is repeated."""
+        self.checked = True
+        if self.count > max_fields:
+            reason = "head_too_large" if reason == "bad_request" else reason
+            raise Failure(reason, f"{whose} more than {max_fields} header fields")
+        if self.repeated is not None:
+            raise Failure(reason, f"{whose} more than one {self.repeated.decode()} field")
+
 
 class RequestHead(Head):
     """A checked request head."""
 
-    __slots__ = ("authority", "expects_continue", "method", "minor", "target", "upgrade")
+    __slots__ = ("authority", "expects_continue", "method", "target", "upgrade")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, minor: int, trusted: bool) -> None:
+        super().__init__(minor, REQUEST, trusted)
         self.method = b""
         self.target = b""  # origin-form, or *
         self.authority = b""
-        self.minor = 1  # of the version
         self.upgrade: bytes | None = None  # the protocol asked for
         self.expects_continue = False
 
@@ -100,16 +158,16 @@ class ResponseHead(Head):
 
     __slots__ = ("status",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, minor: int) -> None:
+        super().__init__(minor, RESPONSE, False)
         self.status = 0
 
 
-def read_request_head(raw: bytes, listener: Listener) -> RequestHead:
+def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestHead:
     """Check and read one head, blank line included. Raises Failure with what the client should read."""
     if _REQUEST_HEAD.fullmatch(raw) is None:
         raise _request_mistake(raw, listener)
-    head = RequestHead()
+    head = RequestHead(0 if raw[raw.find(b"\r\n") - 1] == _ZERO else 1, trusted)
     parser = httptools.HttpRequestParser(head)
     try:
         parser.feed_data(raw)
@@ -117,18 +175,14 @@ def read_request_head(raw: bytes, listener: Listener) -> RequestHead:
         pass
     except httptools.HttpParserError as error:
         raise Failure("bad_request", f"malformed request: {error}") from None
-    head.headers = _stripped(head.headers, raw)
-    if len(head.headers) > listener.max_fields:
-        raise Failure("head_too_large", f"more than {listener.max_fields} header fields")
+    head.check_fields(listener.max_fields, "bad_request", "the request has")
     if len(head.target) > listener.max_target:
         raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
-    fields = head.fields = _fields(head.headers, "bad_request")
     head.method = parser.get_method()
-    head.minor = 0 if parser.get_http_version() == "1.0" else 1
-    declared = fields.get(b"content-length")
+    declared = head.fields.get(b"content-length")
     if declared is not None:
         head.length = _content_length(declared, "bad_request")
-    if head.minor == 0 or not _UNUSUAL.isdisjoint(fields):
+    if head.minor == 0 or len(head.fields) > 2 or (len(head.fields) == 2 and declared is None):
         _check_unusual(head)
     _check_target(head)
     if head.length == CHUNKED:
@@ -140,7 +194,7 @@ def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHe
     """Check and read one response head to a request of this method. Raises Failure("upstream_protocol")."""
     if _RESPONSE_HEAD.fullmatch(raw) is None:
         raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
-    head = ResponseHead()
+    head = ResponseHead(0 if raw[_VERSION_AT] == _ZERO else 1)
     parser = httptools.HttpResponseParser(head)
     try:
         parser.feed_data(raw)
@@ -148,15 +202,13 @@ def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHe
         pass
     except httptools.HttpParserError as error:
         raise Failure("upstream_protocol", f"the backend's answer is malformed: {error}") from None
-    head.headers = _stripped(head.headers, raw)
-    if len(head.headers) > max_fields:
-        raise Failure("upstream_protocol", f"the backend's answer has more than {max_fields} header fields")
-    fields = head.fields = _fields(head.headers, "upstream_protocol")
+    head.check_fields(max_fields, "upstream_protocol", "the backend's answer has")
     head.status = parser.get_status_code()
-    minor = 0 if parser.get_http_version() == "1.0" else 1
-    if minor == 0 or b"connection" in fields:
-        head.keep_alive, head.nominated = _connection_options(fields, minor, "upstream_protocol")
-    head.length = _response_length(fields, head.status, method, minor)
+    if head.minor == 0 or b"connection" in head.fields:
+        head.keep_alive, head.nominated = _connection_options(head.fields, head.minor, "upstream_protocol")
+        if head.nominated:
+            head.headers = without(head.headers, head.nominated)
+    head.length = _response_length(head.fields, head.status, method, head.minor)
     if head.length == CHUNKED:
         head.parser = parser
     return head
@@ -177,33 +229,14 @@ def _request_mistake(raw: bytes, listener: Listener) -> Failure:
     return Failure("bad_request", "malformed header field")
 
 
-def _stripped(headers: Headers, raw: bytes) -> Headers:
-    """Values without the optional whitespace around them (RFC 9112 section 5.1), of which llhttp leaves some."""
-    if b" \r\n" in raw or b"\t" in raw:
-        return [(name, value.strip(b" \t")) for name, value in headers]
-    return headers
-
-
-def _fields(headers: Headers, reason: Any) -> dict[bytes, bytes]:
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        names = [name for name, _ in headers]
-        for name in _SINGLE:
-            if names.count(name) > 1:
-                raise Failure(reason, f"more than one {name.decode()} field")
-        if b"connection" in fields:
-            fields[b"connection"] = b",".join([value for name, value in headers if name == b"connection"])
-    return fields
-
-
-def _content_length(value: bytes, reason: Any) -> int:
+def _content_length(value: bytes, reason: Reason) -> int:
     if not value.isdigit() or len(value) > 18:
         raise Failure(reason, "content-length is not a decimal number")
     return int(value)
 
 
 def _check_unusual(head: RequestHead) -> None:
-    """What most requests do not have: Transfer-Encoding, Connection, Expect, Upgrade, or an old version."""
+    """What most requests do not have: a field of this hop beyond Host and Content-Length, or an old version."""
     fields, minor = head.fields, head.minor
     coding = fields.get(b"transfer-encoding")
     if coding is not None:
@@ -215,6 +248,8 @@ def _check_unusual(head: RequestHead) -> None:
             raise Failure("bad_request", "the only transfer coding served here is chunked", status=501)
         head.length = CHUNKED
     head.keep_alive, head.nominated = _connection_options(fields, minor, "bad_request")
+    if head.nominated:
+        head.headers = without(head.headers, head.nominated)
     head.upgrade = _upgrade(head)
     head.expects_continue = _expects_continue(fields, minor)
 
@@ -232,14 +267,14 @@ def _response_length(fields: dict[bytes, bytes], status: int, method: bytes, min
         length = CHUNKED
     else:
         raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
-    return 0 if method == b"HEAD" or status < 200 or status in {204, 304} else length
+    return 0 if method == b"HEAD" or status < 200 or status in (204, 304) else length
 
 
-def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Any) -> tuple[bool, frozenset[bytes]]:
+def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Reason) -> tuple[bool, frozenset[bytes]]:
     """Whether the connection persists (RFC 9112 section 9.3), and the fields it nominates as hop-by-hop."""
     value = fields.get(b"connection")
     if value is None:
-        return minor == 1, frozenset()
+        return minor == 1, _NOTHING
     options = frozenset(option.strip(b" \t") for option in value.lower().split(b","))
     keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     nominated = options - {b"close", b"keep-alive", b""}
@@ -275,8 +310,20 @@ def _check_target(head: RequestHead) -> None:
 
 
 def _is_authority(text: bytes) -> bool:
-    """Whether it is a host and perhaps a port (RFC 9110 section 7.2); brackets hold an IPv6 address."""
-    if _HOST.fullmatch(text) is None:
+    """Whether it is a host and perhaps a port (RFC 9110 section 7.2). The good ones of late are remembered."""
+    if text in _good_authorities:
+        return True
+    if not _reads_as_authority(text):
+        return False
+    if len(_good_authorities) >= _REMEMBERED_AUTHORITIES:
+        _good_authorities.clear()
+    _good_authorities.add(text)
+    return True
+
+
+def _reads_as_authority(text: bytes) -> bool:
+    """Brackets hold an IPv6 address."""
+    if len(text) > _LONGEST_AUTHORITY or _HOST.fullmatch(text) is None:
         return False
     if text[:1] == b"[":
         try:

@@ -15,7 +15,6 @@ from ..exchange import Caller
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
-from .fields import clean_response
 from .head import CHUNKED, UNTIL_CLOSE, ResponseHead, read_response_head
 
 if TYPE_CHECKING:
@@ -263,14 +262,14 @@ class ClientConnection:
         if self._interims > _MAX_INTERIMS:
             raise Failure("upstream_protocol", "the backend sent interim answers without end")
         if self.caller is not None and head.status != 100:
-            self.caller.call_interim(head.status, clean_response(head.headers, head.nominated))
+            self.caller.call_interim(head.status, head.headers)
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
         protocol = head.fields.get(b"upgrade")
         if not self._asked or protocol is None or self.caller is None:
             raise Failure("upstream_protocol", "the backend switched protocols unasked")
         self._tunnel = self._spent = True
-        headers = clean_response(head.headers, head.nominated)
+        headers = head.headers
         headers += [(b"connection", b"upgrade"), (b"upgrade", protocol)]
         self._expect_within(self._idle_s)
         self.caller.call_switched(Response(101, headers, b"", False), first)
@@ -280,9 +279,9 @@ class ClientConnection:
         assert caller is not None
         length = head.length
         # A body behind a head that says there is none would be read as the next answer: such connections end here.
-        odd = self._method == b"HEAD" or (length == 0 and head.status in {204, 304} and _declares_body(head))
+        odd = self._method == b"HEAD" or (length == 0 and head.status in (204, 304) and _declares_body(head))
         self._spent = odd or not head.keep_alive or length == UNTIL_CLOSE
-        headers = clean_response(head.headers, head.nominated)
+        headers = head.headers
         if 0 <= length <= len(data):
             self._end(spent=len(data) > length)
             response = Response(head.status, headers, data[:length] if len(data) > length else data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from ...filters.api import Headers
 
@@ -10,7 +11,10 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINE = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-_COLON = b": "
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+_LENGTHS: Final = [b"content-length: %d\r\n" % length for length in range(4096)]
+_COLON: Final = b": "
+_END: Final = b"\r\n"
 
 
 def status_line(status: int) -> bytes:
@@ -20,9 +24,13 @@ def status_line(status: int) -> bytes:
 
 def field_lines(headers: Headers) -> bytes:
     """The field lines, each with its line end."""
-    if not headers:
-        return b""
-    return b"\r\n".join([name + _COLON + value for name, value in headers]) + b"\r\n"
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts.append(name)
+        parts.append(_COLON)
+        parts.append(value)
+        parts.append(_END)
+    return b"".join(parts)
 
 
 def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, tail: bytes) -> bytes:
@@ -42,4 +50,8 @@ def chunk(data: bytes) -> bytes:
 
 def framing(length: int | None) -> bytes:
     """The one framing line for a declared length in bytes, or None for chunks."""
-    return b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+    if length is None:
+        return _CHUNKED
+    if length < len(_LENGTHS):
+        return _LENGTHS[length]
+    return b"content-length: %d\r\n" % length
