@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from .peers import tool
@@ -24,6 +25,7 @@ def describe() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {**_packages(), "nginx": _said("nginx", "nginx-light"), "wrk": _said("wrk", "wrk")},
+        "data_plane": _data_plane(),
         "commit": _commit(),
     }
 
@@ -42,6 +44,15 @@ def _packages() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _data_plane() -> str:
+    """Whether what is measured runs compiled or as plain Python."""
+    with contextlib.suppress(ModuleNotFoundError):
+        found = find_spec("understudy.proxy.pipeline")
+        if found is not None and found.origin is not None:
+            return "interpreted" if found.origin.endswith(".py") else "compiled"
+    return "not installed"
 
 
 def _said(name: str, package: str) -> str:

@@ -79,6 +79,6 @@ def plain_count(port: int) -> int:
 
 
 def bulk_count(port: int) -> int:
-    """How many requests the bulk backend has answered. Raises BenchError."""
+    """How many requests the bulk backend has been asked, this one included. Raises BenchError."""
     with connect(port) as sock:
         return int(ask(sock, request("/count", method="GET"))[1])

@@ -61,7 +61,7 @@ TARGETS = (
     Target("download, slow client: memory grows by", _own("download", "growth_mib"), FLAT_MIB, "MiB"),
     Target("SSE: p99 delay per event / Envoy's", _ratio("sse", "delay_p99_us", "envoy"), 1),
     Target("half of the lower peak: p99 / Envoy's", _ratio("half-load", "latency_p99_us", "envoy"), 1),
-    Target("control + one worker, after load: PSS", _own("memory", "pss_after_load_mib"), 110, "MiB"),
+    Target("control + one worker, after load", _own("memory", "alone_after_load_mib"), 110, "MiB"),
     Target("memory per idle connection", _own("memory", "idle_kib_per_connection"), 20, "KiB"),
 )
 

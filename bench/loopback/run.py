@@ -21,12 +21,12 @@ from types import FrameType
 from .machine import describe
 from .peers import start_peers
 from .processes import ROOT, nothing_left_behind
+from .quiet import Cores
 from .reach import TARGETS, judge, medians_of
 from .report import markdown, save
 from .scenarios import SCENARIOS, Lab, Options
 from .subjects import COMMANDS, start_subject
 from .wire import BenchError
-from .wrk import Cores
 
 QUICK = {
     "rounds": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from . import usage
 from .figures import median
 from .peers import Ports, bulk_count, plain_count
 from .processes import Child, python, running
+from .quiet import Cores, watched
 from .subjects import Subject, probe, start_subject
 from .wire import BLOCK, BULK_PATH, MIB, PLAIN_PATH, REQUEST_BODY, BenchError, digest_of_blocks, sink_answer
-from .wrk import Cores, Load, measure
+from .wrk import Load, measure
 
 KIB = 1024
 SAMPLE_S = 0.1  # between two looks at a subject's memory
@@ -39,7 +41,7 @@ class Options:
     events_per_s: int = 10_000  # over all streams
     bulk_mib: int = 1024
     bulk_rate_mib: int = 256  # what the slow peer reads in a second
-    idle: int = 2000
+    idle: int = 2000  # connections, after as many others that are not counted
 
 
 @dataclass
@@ -68,6 +70,12 @@ class Lab:
             for name in names:
                 yield self.subjects[name]
 
+    def watched(self, subject: Subject) -> contextlib.AbstractContextManager[dict[str, float]]:
+        """Tells afterwards whether the machine was quiet during the block."""
+        subjects = {pid for each in self.subjects.values() for pid in each.pids()}
+        peers = [pid for pid in usage.family(os.getpid()) if pid != os.getpid() and pid not in subjects]
+        return watched(subject.pids(), peers, self.cores)
+
     def generate(self, module: str, *args: object, limit_s: float) -> dict[str, float]:
         """What one of the bench's own generators found. Raises BenchError when it met anything wrong, or is late."""
         with self.generator(module, *args) as client:
@@ -95,27 +103,26 @@ def mib(lab: Lab, name: str, path: str, answer: bytes) -> None:
 
 def _closed_loop(lab: Lab, name: str, subject: Subject, port: int, load: Load, count: Callable[[], int]) -> None:
     options = lab.options
-    figures = measure(
-        subject, port, load, count, lab.cores, lab.folder, warmup_s=options.warmup_s, seconds=options.seconds
-    )
-    lab.add(name, subject.name, figures)
+    times = {"warmup_s": options.warmup_s, "seconds": options.seconds}
+    with lab.watched(subject) as disturbance:
+        figures = measure(subject, port, load, count, lab.cores, lab.folder, **times)
+    lab.add(name, subject.name, figures | disturbance)
 
 
 def bulk(lab: Lab, name: str) -> None:
     """One body of a GiB with a slow peer: how far the subject's memory rises above where it was."""
     options = lab.options
     for subject in lab.turns(options.subjects, 1):
-        before = usage.memory(subject.pids()).pss
-        peak = before
+        before = peak = usage.memory(subject.pids()).anonymous
         with lab.generator("bulk", name, subject.ports.bulk, options.bulk_mib, options.bulk_rate_mib) as client:
             while client.popen.poll() is None:
                 with contextlib.suppress(BenchError):  # it ended: result() says how
                     client.pause(SAMPLE_S)
-                peak = max(peak, usage.memory(subject.pids()).pss)
+                peak = max(peak, usage.memory(subject.pids()).anonymous)
             seconds = client.result(GRACE_S)["seconds"]
         figures = {
             "growth_mib": (peak - before) / MIB,
-            "pss_peak_mib": peak / MIB,
+            "heap_peak_mib": peak / MIB,
             "mib_per_s": options.bulk_mib / seconds,
         }
         lab.add(name, subject.name, figures)
@@ -128,8 +135,10 @@ def sse(lab: Lab, name: str) -> None:
     warmup, events = round(options.warmup_s * per_stream), round((options.warmup_s + options.seconds) * per_stream)
     for subject in lab.turns(("direct", *options.subjects), options.rounds):
         args = (subject.ports.events, options.streams, events, options.events_per_s, warmup)
-        result = lab.generate("watch", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
-        lab.add(name, subject.name, {figure: result[figure] for figure in ("delay_p50_us", "delay_p99_us")})
+        with lab.watched(subject) as disturbance:
+            result = lab.generate("watch", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+        figures = {figure: result[figure] for figure in ("delay_p50_us", "delay_p99_us")}
+        lab.add(name, subject.name, figures | disturbance)
 
 
 def half_load(lab: Lab, name: str) -> None:
@@ -151,9 +160,10 @@ def half_load(lab: Lab, name: str) -> None:
 def _constant_rate(lab: Lab, name: str, subject: Subject, rate: float) -> None:
     options = lab.options
     args = (subject.ports.plain, rate, options.seconds, options.warmup_s, OPEN_CONNECTIONS)
-    result = lab.generate("openloop", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+    with lab.watched(subject) as disturbance:
+        result = lab.generate("openloop", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
     figures = {figure: result[figure] for figure in ("latency_p50_us", "latency_p99_us", "max_us")}
-    lab.add(name, subject.name, {"rate_per_s": rate, **figures})
+    lab.add(name, subject.name, {"rate_per_s": rate, **figures, **disturbance})
 
 
 def memory(lab: Lab, name: str) -> None:
@@ -172,28 +182,37 @@ def memory(lab: Lab, name: str) -> None:
                 measure(subject, subject.ports.plain, load, count, lab.cores, lab.folder, warmup_s=0.5, seconds=2.0)
             loaded = usage.memory(subject.pids())
         figures = {
-            "pss_start_mib": started.pss / MIB,
+            "alone_start_mib": started.alone / MIB,
             "idle_kib_per_connection": idle_kib,
             "pss_after_load_mib": loaded.pss / MIB,
+            "alone_after_load_mib": loaded.alone / MIB,
             "rss_after_load_mib": loaded.resident / MIB,
         }
         lab.add(name, each, figures)
 
 
 def _idle(lab: Lab, subject: Subject) -> float:
+    """KiB per idle connection, when twice as many are opened: the first ones fill what was free already."""
     connections = lab.options.idle
-    before = usage.memory(subject.pids()).pss
     with lab.generator("idle", subject.ports.plain, connections) as client:
-        assert client.popen.stdout is not None
-        if client.popen.stdout.readline().strip() != "open":
-            client.popen.wait(GRACE_S)
-            raise BenchError(f"{subject.name}: {client.complaint()}")
-        client.pause(SETTLE_S)
-        after = usage.memory(subject.pids()).pss
+        before = _when_open(subject, client)
+        assert client.popen.stdin is not None
+        client.popen.stdin.write("more\n")
+        client.popen.stdin.flush()
+        after = _when_open(subject, client)
         client.popen.communicate(timeout=GRACE_S)
         if client.popen.returncode != 0:
             raise BenchError(f"{subject.name}: {client.complaint()}")
     return (after - before) / KIB / connections
+
+
+def _when_open(subject: Subject, client: Child) -> int:
+    assert client.popen.stdout is not None
+    if client.popen.stdout.readline().strip() != "open":
+        client.popen.wait(GRACE_S)
+        raise BenchError(f"{subject.name}: {client.complaint()}")
+    client.pause(SETTLE_S)
+    return usage.memory(subject.pids()).anonymous
 
 
 SCENARIOS: dict[str, Callable[[Lab, str], None]] = {

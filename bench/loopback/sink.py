@@ -5,7 +5,7 @@
 - `POST /bulk` answers the size and the digest of the body; `?rate=BYTES_PER_S` reads no faster than that
 - `POST /bulk?echo=1` answers the body itself
 - `GET /bulk?blocks=N` answers N times `BLOCK`
-- `GET /count` answers how many requests have been answered
+- `GET /count` answers how many requests have been answered, itself included
 """
 
 from __future__ import annotations
@@ -79,11 +79,10 @@ class Sink(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         global answered  # noqa: PLW0603 - one process, one counter
+        answered += 1
         if self.path.path == "/count":
             self._answer([b"%d" % answered])
-            return
-        answered += 1
-        if self.echo:
+        elif self.echo:
             self._answer(self.kept)
         elif "blocks" in self.query:
             self.blocks = int(self.query["blocks"][0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,22 +48,48 @@ class Memory(NamedTuple):
     """Bytes of several processes together."""
 
     pss: int  # each shared page divided by the number of processes that map it
-    private: int  # pages that nobody else maps
+    alone: int  # what `pss` would be if nobody else mapped the same files
+    anonymous: int  # heaps, stacks and written pages of files: what grows with work
     resident: int  # shared pages counted once for each process
 
 
 def memory(pids: list[int]) -> Memory:
-    """What the kernel says of these processes now. Raises BenchError when one has ended."""
-    sums: dict[str, int] = defaultdict(int)
+    """What the kernel says of these processes now. Raises BenchError when one has ended.
+
+    PSS falls when any other Python process starts, the bench's own included. So growth is read from anonymous memory,
+    and `alone` counts the resident pages of each mapped file once, whoever else maps it.
+    """
+    total: dict[str, int] = defaultdict(int)
+    files: dict[str, int] = defaultdict(int)
     for pid in pids:
-        try:
-            lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
-        except OSError as gone:
-            raise BenchError(f"process {pid} ended during a measurement") from gone
-        for line in lines:
-            name, size, _ = line.split()
-            sums[name] += int(size) * KIB
-    return Memory(sums["Pss:"], sums["Private_Clean:"] + sums["Private_Dirty:"], sums["Rss:"])
+        of_files: dict[str, int] = defaultdict(int)
+        for place, sizes in _mappings(pid):
+            for name in ("Pss:", "Anonymous:", "Rss:"):
+                total[name] += sizes[name]
+            of_files[place] += sizes["Rss:"] - sizes["Anonymous:"]
+        for place, size in of_files.items():
+            files[place] = max(files[place], size)
+    alone = total["Anonymous:"] + sum(files.values())
+    return Memory(total["Pss:"], alone, total["Anonymous:"], total["Rss:"])
+
+
+def _mappings(pid: int) -> Iterator[tuple[str, dict[str, int]]]:
+    """Each mapping of a process: the file it maps ("" for none), and its sizes in bytes by their names in smaps."""
+    try:
+        lines = (PROC / str(pid) / "smaps").read_text().splitlines()
+    except OSError as gone:
+        raise BenchError(f"process {pid} ended during a measurement") from gone
+    place = ""
+    sizes: dict[str, int] = {}
+    for line in lines:
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):  # an address range begins a mapping
+            place = words[5] if len(words) == 6 else ""
+        elif words[0] == "VmFlags:":  # and its flags end it
+            yield place, sizes
+            sizes = {}
+        elif len(words) == 3:
+            sizes[words[0]] = int(words[1]) * KIB
 
 
 class Core(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 from . import usage
 from .peers import tool
 from .processes import running
+from .quiet import Cores
 from .subjects import Subject
 from .wire import HOST, BenchError
 
@@ -33,14 +34,6 @@ class Load:
     answer_size: int = 0  # else the mean size of answers on the wire must be this
 
 
-@dataclass(frozen=True)
-class Cores:
-    """Who works where."""
-
-    subject: int
-    load: int
-
-
 def window(
     subject: Subject, cores: Cores, count: Callable[[], int], pause: Callable[[float], None], seconds: float
 ) -> dict[str, float]:
@@ -50,15 +43,15 @@ def window(
     a process of the subject came or went meanwhile.
     """
 
-    def look() -> tuple[int, float, list[int], int, usage.Core, usage.Core]:
+    def look() -> tuple[int, float, list[int], int, usage.Core]:
         served = count()
         pids = subject.pids()
         now = time.monotonic()
-        return served, now, pids, usage.cpu_ns(pids), usage.Core.read(cores.subject), usage.Core.read(cores.load)
+        return served, now, pids, usage.cpu_ns(pids), usage.Core.read(cores.load)
 
-    served, began, pids, cpu_ns, core, load_core = look()
+    served, began, pids, cpu_ns, core = look()
     pause(seconds)
-    served_after, ended, pids_after, cpu_ns_after, core_after, load_core_after = look()
+    served_after, ended, pids_after, cpu_ns_after, core_after = look()
     if pids != pids_after:
         raise BenchError(f"{subject.name}: its processes changed from {pids} to {pids_after}")
     requests, wall_s, cpu_s = served_after - served - 1, ended - began, (cpu_ns_after - cpu_ns) / 1e9
@@ -68,9 +61,7 @@ def window(
         "requests_per_s": requests / wall_s,
         "cpu_us_per_request": cpu_s * 1e6 / requests,
         "cpu_share": cpu_s / wall_s,
-        "load_core_share": (load_core_after.busy - load_core.busy) / wall_s,
-        "foreign_share": max(0.0, (core_after.busy - core.busy - cpu_s) / wall_s),
-        "stolen_share": max(core_after.stolen - core.stolen, load_core_after.stolen - load_core.stolen) / wall_s,
+        "load_core_share": (core_after.busy - core.busy) / wall_s,
     }
 
 

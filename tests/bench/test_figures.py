@@ -64,6 +64,6 @@ def test_every_target_finds_its_figure_in_what_the_scenarios_measure() -> None:
         "download": figures(growth_mib=1.0),
         "sse": figures(delay_p99_us=1.0),
         "half-load": figures(latency_p99_us=1.0),
-        "memory": figures(pss_after_load_mib=1.0, idle_kib_per_connection=1.0),
+        "memory": figures(alone_after_load_mib=1.0, idle_kib_per_connection=1.0),
     }
     assert [judge(target, medians).figure for target in TARGETS] == [1.0] * len(TARGETS)

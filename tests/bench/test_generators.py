@@ -23,7 +23,7 @@ WRONG = {
 }
 
 
-def generate(module: str, *args: object) -> subprocess.CompletedProcess[str]:
+def generate(module: str, *args: object, said: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", f"bench.loopback.{module}", *map(str, args)],
         cwd=ROOT,
@@ -31,7 +31,7 @@ def generate(module: str, *args: object) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=30,
-        input="",
+        input=said,
     )
 
 
@@ -83,9 +83,11 @@ def test_a_request_that_finds_no_free_connection_is_charged_for_its_wait() -> No
 def test_idle_connections_stay_open_or_are_counted() -> None:
     with answering(GOOD) as port:
         kept = generate("idle", port, 3)
+        more = generate("idle", port, 3, said="more\n")
     with answering(GOOD, then_close=True) as port:
         closed = generate("idle", port, 3)
     assert (kept.returncode, kept.stdout) == (0, "open\n")
+    assert (more.returncode, more.stdout) == (0, "open\nopen\n")
     assert closed.returncode == 1
     assert "of 3 idle connections were closed" in closed.stderr
 

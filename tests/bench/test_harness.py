@@ -13,12 +13,13 @@ import pytest
 from bench.loopback import usage
 from bench.loopback.peers import plain_count, start_peers
 from bench.loopback.processes import free_port, nothing_left_behind, python, running
+from bench.loopback.quiet import Cores
 from bench.loopback.report import disturbances, scenario_table
 from bench.loopback.run import main
 from bench.loopback.scenarios import Lab, Options, plain
 from bench.loopback.subjects import Subject, start_subject
 from bench.loopback.wire import PLAIN_PATH, REQUEST_BODY, BenchError
-from bench.loopback.wrk import ERRORS, Cores, Load, check, measure
+from bench.loopback.wrk import ERRORS, Load, check, measure
 
 needs_tools = pytest.mark.skipif(
     shutil.which("wrk") is None or shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") is None,
@@ -86,7 +87,7 @@ def test_processor_time_and_memory_of_this_very_process() -> None:
     sum(range(3_000_000))
     assert usage.cpu_ns(me) - before > 1_000_000
     memory = usage.memory(me)
-    assert 0 < memory.private <= memory.pss <= memory.resident
+    assert 0 < memory.anonymous <= memory.pss <= memory.alone <= memory.resident
 
 
 @needs_tools
