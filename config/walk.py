@@ -6,7 +6,7 @@ and puts a stand-in in its place, so that what is right can still be converted a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from datetime import date
 from functools import cache
 from typing import Any, NamedTuple
@@ -111,28 +111,32 @@ class _Walker:
 
 def stand_in(kind: types.Type) -> Any:
     """The plainest value that a kind can be built from, in place of a wrong one."""
-    if isinstance(kind, types.UnionType):
-        options = sorted(kind.types, key=lambda each: not isinstance(each, types.NoneType))
-        return stand_in(options[0])
-    if isinstance(kind, types.StructType):
-        own = {} if kind.tag_field is None else {kind.tag_field: kind.tag}
-        return own | {field.encode_name: stand_in(field.type) for field in kind.fields if field.required}
-    if isinstance(kind, types.TupleType):
-        return [stand_in(each) for each in kind.item_types]
-    if isinstance(kind, types.IntType | types.FloatType):
-        return max(kind.ge or 0, (kind.gt or 0) + (kind.gt is not None))
-    if isinstance(kind, types.LiteralType):
-        return kind.values[0]
-    return next((value() for kinds, value in _PLAINEST if isinstance(kind, kinds)), None)
+    return next((plainest(kind) for kinds, plainest in _PLAINEST if isinstance(kind, kinds)), None)
 
 
-_PLAINEST: list[tuple[Any, Callable[[], Any]]] = [
-    (types.StrType, str),
-    (types.BoolType, bool),
-    (types.CustomType, int),
-    (types.DateType, lambda: "9999-12-31"),
-    ((types.ListType, types.VarTupleType), list),
-    (types.DictType, dict),
+def _plainest_option(kind: Any) -> Any:
+    if any(isinstance(each, types.NoneType) for each in kind.types):
+        return None
+    return stand_in(kind.types[0])
+
+
+def _plainest_struct(kind: Any) -> dict[str, Any]:
+    own = {} if kind.tag_field is None else {kind.tag_field: kind.tag}
+    return own | {field.encode_name: stand_in(field.type) for field in kind.fields if field.required}
+
+
+_PLAINEST: list[tuple[Any, Callable[[Any], Any]]] = [
+    (types.UnionType, _plainest_option),
+    (types.StructType, _plainest_struct),
+    (types.TupleType, lambda kind: [stand_in(each) for each in kind.item_types]),
+    ((types.ListType, types.VarTupleType), lambda kind: [stand_in(kind.item_type)] * (kind.min_length or 0)),
+    (types.DictType, lambda kind: {}),
+    (types.LiteralType, lambda kind: kind.values[0]),
+    (types.StrType, lambda kind: "-" * (kind.min_length or 0)),
+    (types.BoolType, lambda kind: False),
+    ((types.IntType, types.FloatType), lambda kind: max(kind.ge or 0, (kind.gt or 0) + (kind.gt is not None))),
+    (types.CustomType, lambda kind: 0),
+    (types.DateType, lambda kind: "9999-12-31"),
 ]
 
 
@@ -151,6 +155,10 @@ def _fits_number(value: Any, kind: Any) -> bool:
         and (kind.le is None or value <= kind.le)
         and (kind.lt is None or value < kind.lt)
     )
+
+
+def _is_as_long(value: Sized, kind: Any) -> bool:
+    return (kind.min_length or 0) <= len(value) and (kind.max_length is None or len(value) <= kind.max_length)
 
 
 def _fits_custom(value: Any, kind: Any) -> bool:
@@ -174,11 +182,12 @@ _FITS: list[tuple[Any, Callable[[Any, Any], bool]]] = [
     (types.NoneType, lambda value, kind: value is None),
     (types.BoolType, lambda value, kind: isinstance(value, bool)),
     ((types.IntType, types.FloatType), _fits_number),
-    (types.StrType, lambda value, kind: isinstance(value, str)),
+    (types.StrType, lambda value, kind: isinstance(value, str) and _is_as_long(value, kind)),
     (types.LiteralType, lambda value, kind: isinstance(value, str) and value in kind.values),
     (types.DateType, _fits_date),
     (types.CustomType, _fits_custom),
-    ((types.ListType, types.VarTupleType), lambda value, kind: isinstance(value, list)),
+    ((types.ListType, types.VarTupleType), lambda value, kind: isinstance(value, list) and _is_as_long(value, kind)),
     (types.TupleType, lambda value, kind: isinstance(value, list) and len(value) == len(kind.item_types)),
-    ((types.StructType, types.DictType), lambda value, kind: isinstance(value, dict)),
+    (types.DictType, lambda value, kind: isinstance(value, dict) and _is_as_long(value, kind)),
+    (types.StructType, lambda value, kind: isinstance(value, dict)),
 ]

@@ -42,7 +42,8 @@ def shown(value: Any, options: Sequence[types.Type] = ()) -> str:
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list):
-        return f"a list of {len(value)}" if any(isinstance(each, types.TupleType) for each in options) else "a list"
+        counted = any(isinstance(each, types.TupleType) or getattr(each, "min_length", None) for each in options)
+        return f"a list of {len(value)}" if counted else "a list"
     if value is None:
         return "nothing"
     if any(isinstance(each, types.StructType) and each.cls is SecretRef for each in options):
@@ -89,6 +90,8 @@ def _describe(kind: types.Type) -> str:
         return f"a list of {len(kind.item_types)}"
     if isinstance(kind, types.StructType):
         return _describe_struct(kind)
+    if isinstance(kind, types.ListType | types.VarTupleType) and kind.min_length:
+        return f"a list of {kind.min_length} or more"
     return _WORDS.get(type(kind), "a value")
 
 
