@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..status import Status
-from .sketch import cumulative
+from .sketch import cumulative, edges
 from .stats import CallStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 )  # fmt: skip
+_EDGES = edges(BOUNDS_S)
+_LE = tuple(f'le="{bound_s!r}"}} ' for bound_s in BOUNDS_S)
 
 
 class Exposition:
@@ -29,17 +31,18 @@ class Exposition:
             self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *lines]
 
     def histogram(
-        self, name: str, help_text: str, samples: Iterable[tuple[Mapping[str, object], Sequence[int], float]]
+        self, name: str, help_text: str, samples: Iterable[tuple[Mapping[str, object], Mapping[int, int], float]]
     ) -> None:
         """One family of histograms from sketches of seconds and their sums."""
         lines: list[str] = []
         for labels, sketch, sum_s in samples:
-            count = sum(sketch)
-            for bound_s, below in zip(BOUNDS_S, cumulative(sketch, BOUNDS_S), strict=True):
-                lines.append(f"{name}_bucket{_labels({**labels, 'le': _number(bound_s)})} {below}")
-            lines.append(f"{name}_bucket{_labels({**labels, 'le': '+Inf'})} {count}")
-            lines.append(f"{name}_sum{_labels(labels)} {_number(sum_s)}")
-            lines.append(f"{name}_count{_labels(labels)} {count}")
+            count = sum(sketch.values())
+            own = _labels(labels)
+            start = f"{name}_bucket{own[:-1]}," if own else f"{name}_bucket{{"
+            lines += [start + le + str(n) for le, n in zip(_LE, cumulative(sketch, _EDGES), strict=True)]
+            lines.append(f'{start}le="+Inf"}} {count}')
+            lines.append(f"{name}_sum{own} {_number(sum_s)}")
+            lines.append(f"{name}_count{own} {count}")
         if lines:
             self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} histogram", *lines]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from .sketch import quantile, subtract
+from .sketch import Sketch, quantiles, subtract
 from .stats import CallStats
 from .totals import CallKey, Totals
 
@@ -65,6 +65,6 @@ class Recent:
         return _latency(subtract(call.total, before.total) if before else call.total)
 
 
-def _latency(sketch: list[int]) -> Latency:
-    p50, p90, p99 = (quantile(sketch, q) for q in (0.5, 0.9, 0.99))
+def _latency(sketch: Sketch) -> Latency:
+    p50, p90, p99 = quantiles(sketch, 0.5, 0.9, 0.99)
     return Latency(*(None if seconds is None else round(seconds * 1000, 3) for seconds in (p50, p90, p99)))

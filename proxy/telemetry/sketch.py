@@ -1,62 +1,69 @@
 """Latency histograms with a bounded relative error: logarithmic buckets, as in DDSketch (Masson, Rim, Lee, VLDB 2019).
 
-A sketch is a plain list of `SIZE` counts, so that it can be sent, added and compared without a type of its own. A
-bucket is `GAMMA` times as wide as the one before: a quantile is off by 1.5 % at most, from 0.1 ms to an hour. Merging
-two sketches is adding their counts, which loses nothing.
+A sketch is a plain dict of counts by bucket, so that it can be sent, added and compared without a type of its own: a
+few entries for a call that was used a little, at most `SIZE` for any. A bucket is `GAMMA` times as wide as the one
+before: a quantile is off by 1.5 % at most, from 0.1 ms on. Adding the counts of two sketches merges them without loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import exp, log
+from typing import TypeAlias
 
 GAMMA = 1.03
 SHIFT_S = 1e-6  # added before the logarithm, so that zero has a bucket; taken off again when a bucket is read
 SCALE = 1 / log(GAMMA)
 OFFSET = -log(SHIFT_S) * SCALE + 1e-9
-SIZE = int(log(3600.0) * SCALE + OFFSET) + 1
+SIZE = int(log(31_536_000) * SCALE + OFFSET) + 1  # no call lasts a year: so many buckets a sketch has at most
+
+Sketch: TypeAlias = dict[int, int]
 
 
-def empty() -> list[int]:
-    """A sketch that has seen nothing."""
-    return [0] * SIZE
-
-
-def insert(sketch: list[int], seconds: float) -> None:
-    """Count one duration. Past an hour it counts as an hour. `CallStats.record` inlines this."""
+def insert(sketch: Sketch, seconds: float) -> None:
+    """Count one duration. `CallStats.record` writes this out."""
     index = int(log(seconds + SHIFT_S) * SCALE + OFFSET)
-    sketch[index if index < SIZE else -1] += 1
+    sketch[index] = sketch.get(index, 0) + 1
 
 
-def add(sketch: list[int], other: Sequence[int]) -> None:
+def add(sketch: Sketch, other: Mapping[int, int]) -> None:
     """Add another sketch's counts to this one."""
-    sketch[:] = map(int.__add__, sketch, other)
+    for index, count in other.items():
+        sketch[index] = sketch.get(index, 0) + count
 
 
-def subtract(sketch: Sequence[int], earlier: Sequence[int]) -> list[int]:
+def subtract(sketch: Mapping[int, int], earlier: Mapping[int, int]) -> Sketch:
     """What was counted since `earlier`, a former state of the same sketch."""
-    return list(map(int.__sub__, sketch, earlier))
+    return {index: count - before for index, count in sketch.items() if count != (before := earlier.get(index, 0))}
 
 
-def quantile(sketch: Sequence[int], q: float) -> float | None:
-    """The duration in seconds below which a share `q` (0..1) of the counted ones lies; None when there is none."""
-    total = sum(sketch)
-    if not total:
-        return None
-    rank = q * (total - 1)
+def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
+    """The durations in seconds below which these shares (0..1, rising) of the counted ones lie; None for no data."""
+    last_rank = sum(sketch.values()) - 1
+    if last_rank < 0:
+        return [None] * len(shares)
+    found: list[float | None] = []
     seen = 0
-    for index, count in enumerate(sketch):
-        seen += count
-        if count and seen > rank:
-            return _middle(index)
-    raise AssertionError("a rank below the total is always reached")
+    for index in sorted(sketch):
+        seen += sketch[index]
+        while len(found) < len(shares) and seen > shares[len(found)] * last_rank:
+            found.append(_middle(index))
+    return found
 
 
-def cumulative(sketch: Sequence[int], bounds_s: Iterable[float]) -> list[int]:
-    """How many durations were at most each bound, exact but for the one bucket that holds the bound (3 % of it)."""
-    sums = list(accumulate(sketch))
-    return [sums[min(int(log(bound + SHIFT_S) * SCALE + OFFSET), SIZE - 1)] for bound in bounds_s]
+def edges(bounds_s: Iterable[float]) -> tuple[int, ...]:
+    """The bucket that holds each of these durations, for `cumulative`."""
+    return tuple(int(log(bound_s + SHIFT_S) * SCALE + OFFSET) for bound_s in bounds_s)
+
+
+def cumulative(sketch: Mapping[int, int], bounds: Sequence[int]) -> list[int]:
+    """How many durations were at most each rising bound of `edges`, exact but for the one bucket that holds it."""
+    counts = [0] * (len(bounds) + 1)
+    for index, count in sketch.items():
+        counts[bisect_left(bounds, index)] += count
+    return list(accumulate(counts))[:-1]
 
 
 def _middle(index: int) -> float:

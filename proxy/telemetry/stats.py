@@ -12,7 +12,7 @@ from math import log
 
 import msgspec
 
-from .sketch import OFFSET, SCALE, SHIFT_S, empty
+from .sketch import OFFSET, SCALE, SHIFT_S
 
 
 class CallStats(msgspec.Struct, array_like=True):
@@ -27,9 +27,9 @@ class CallStats(msgspec.Struct, array_like=True):
     in_flight: int = 0
     statuses: dict[int, int] = {}  # what the client was told; 0: it left before an answer
     reasons: dict[str, int] = {}
-    first_byte: list[int] = msgspec.field(default_factory=empty)  # sketch.py
+    first_byte: dict[int, int] = {}  # sketch.py
     first_byte_s: float = 0.0
-    total: list[int] = msgspec.field(default_factory=empty)
+    total: dict[int, int] = {}
     total_s: float = 0.0
     request_bytes: int = 0
     response_bytes: int = 0
@@ -53,15 +53,17 @@ class CallStats(msgspec.Struct, array_like=True):
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if first_byte_s is not None:
             self.first_byte_s += first_byte_s
+            index = int(log(first_byte_s + SHIFT_S) * SCALE + OFFSET)
             try:
-                self.first_byte[int(log(first_byte_s + SHIFT_S) * SCALE + OFFSET)] += 1
-            except IndexError:
-                self.first_byte[-1] += 1
+                self.first_byte[index] += 1
+            except KeyError:
+                self.first_byte[index] = 1
         self.total_s += total_s
+        index = int(log(total_s + SHIFT_S) * SCALE + OFFSET)
         try:
-            self.total[int(log(total_s + SHIFT_S) * SCALE + OFFSET)] += 1
-        except IndexError:
-            self.total[-1] += 1
+            self.total[index] += 1
+        except KeyError:
+            self.total[index] = 1
         self.request_bytes += request_bytes
         self.response_bytes += response_bytes
         self.changed = True
