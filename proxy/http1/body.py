@@ -6,6 +6,7 @@ bytes behind its end; None while it has not ended.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import httptools
@@ -16,6 +17,10 @@ from .head import Head
 _OVERHEAD_BYTES = 16 * 1024
 _OVERHEAD_PER_CHUNK_BYTES = 32
 _BLANK_LINE = b"\r\n\r\n"
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+# Possessive repeats only: it cannot backtrack.
+_EXTENSIONS = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)++\r\n")  # noqa: TID251
 
 
 class BodyReader(Protocol):
@@ -55,22 +60,28 @@ class ChunkedBody:
     """A chunked body. Extensions and trailers are read and dropped, within a bound on what is not content.
 
     llhttp does not say where in its input a message ended. It always ends behind a blank line, so the input is fed
-    up to one blank line at a time, which makes the end of a feed the end of the message.
+    up to one blank line at a time, which makes the end of a feed the end of the message. Where a semicolon is about,
+    it is fed line by line, so that chunk extensions can be held against the grammar (RFC 9112 section 7.1.1), of
+    which llhttp lets pass empty names and values. `_line` holds the beginning of such a line, within the bound on
+    what is not content.
     """
 
-    __slots__ = ("_head", "_overhead", "_reason", "_tail")
+    __slots__ = ("_head", "_line", "_overhead", "_reason", "_tail")
 
     def __init__(self, head: Head, reason: Reason) -> None:
         self._head = head
         self._reason: Reason = reason
         self._overhead = 0
         self._tail = b""
+        self._line = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Raises Failure with the reason of this side when the framing is malformed or mostly overhead."""
         head = self._head
         at = 0
         try:
+            if self._line or b";" in data:
+                at = self._feed_lines(data)
             while not head.ended and at < len(data):
                 border = self._next_border(data, at)
                 head.parser.feed_data(data[at:border] if at or border < len(data) else data)
@@ -87,6 +98,23 @@ class ChunkedBody:
             return content, None
         head.parser = None
         return content, data[at:]
+
+    def _feed_lines(self, data: bytes) -> int:
+        head = self._head
+        at = 0
+        while not head.ended and at < len(data):
+            found = data.find(b"\r\n", at)
+            border = len(data) if found < 0 else found + 2
+            if at == 0 and data[:1] == b"\n" and self._tail[-1:] == b"\r":
+                found = border = 1
+            chunks, piece = head.chunks, data[at:border]
+            head.parser.feed_data(piece)
+            line = self._line + piece
+            if head.chunks != chunks and b";" in line and _EXTENSIONS.fullmatch(line[line.find(b";") :]) is None:
+                raise Failure(self._reason, "malformed chunked body: invalid chunk extension")
+            self._line = line[:_OVERHEAD_BYTES] if found < 0 and b";" in line else b""
+            at = border
+        return at
 
     def _next_border(self, data: bytes, at: int) -> int:
         if at == 0:
