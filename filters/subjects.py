@@ -29,6 +29,25 @@ def normal_path(path: bytes) -> bytes:
     return path if b"%" not in path else _decoded(path, _PATH_ESCAPES, b"%25")
 
 
+def behind_prefix(path: bytes, prefix: bytes) -> bytes | None:
+    """What stands behind a prefix of the path, as it came; None where the prefix does not stand on a segment border.
+
+    Spellings compare as in a match, so that whatever matched a prefix can have it replaced. `prefix` is in its
+    `normal_path` spelling. No escape makes or unmakes a `/`, so both spellings have their borders at the same slashes.
+    """
+    end = -1
+    for _ in range(prefix.count(b"/")):
+        end = path.find(b"/", end + 1)
+        if end < 0:
+            return None
+    if prefix.endswith(b"/"):
+        end += 1
+    else:
+        end = path.find(b"/", end + 1)
+        end = len(path) if end < 0 else end
+    return path[end:] if normal_path(path[:end]) == prefix else None
+
+
 def host_of(authority: bytes) -> bytes:
     """The host of an authority, case folded, without its port and the root's trailing dot."""
     name, colon, port = authority.rpartition(b":")

@@ -155,7 +155,9 @@ async def ask(step: Filter, exchange: Exchange) -> Response | None:
         result = Response(failure.status or 503, [], content=failure.reason.encode(), local=True)
     assert result is None or isinstance(result, Response), f"on_request returned {result!r}: give None or a Response"
     well_formed(exchange.request, "request")
-    assert exchange.request.length == declared, "a request's declared length must stay true: wrap, never resize"
+    assert exchange.request.length in (declared, None), (
+        "a declared length stays true; None where a wrap changes the size"
+    )
     if result is not None:
         assert result.local, "an answer that a filter makes itself is local=True"
         well_formed(result, "local answer")

@@ -6,7 +6,9 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy.filters.subjects import cookies, host_of, normal_path, parameters
+from understudy.filters.matching import Match
+from understudy.filters.predicates import path_test
+from understudy.filters.subjects import behind_prefix, cookies, host_of, normal_path, parameters
 
 _paths = st.text(alphabet="/aZ9-._~:@!$&'()*+,;= é%2F5c\\?", max_size=30).map(lambda text: "/" + text)
 
@@ -34,6 +36,22 @@ def test_the_normal_form_is_its_own_normal_form_and_keeps_the_segments(path: byt
 def test_what_would_change_the_segments_stays_escaped() -> None:
     assert normal_path(b"/a%2fb%5C%25%3f%23%00%7f") == b"/a%2Fb%5C%25%3F%23%00%7F"
     assert normal_path(b"/%61%zz%") == b"/a%25zz%25"
+
+
+_segments = st.lists(st.sampled_from(["a", "%61", "b", "", "a%2fb", "%2F"]), max_size=4).map(
+    lambda each: "/" + "/".join(each)
+)
+
+
+@given(_segments, _segments)
+def test_what_matched_a_prefix_can_have_it_replaced(path: str, written: str) -> None:
+    prefix = normal_path(written.encode())
+    rest = behind_prefix(path.encode(), prefix)
+    matches = path_test(Match(path_prefix=written))(normal_path(path.encode()))
+    assert (rest is not None) is (matches or prefix == b"/")
+    if rest is not None:
+        assert path.encode().endswith(rest)
+        assert prefix + normal_path(rest) == normal_path(path.encode())
 
 
 @given(st.text(alphabet="ab=&+%4162;", max_size=40), st.sampled_from(["a", "b", "a b", "A", "%", "ab"]))
