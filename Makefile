@@ -13,13 +13,17 @@ SERVER ?= builtin
 export LENGTH
 
 BIN := .venv/bin
+COMPILED := .venv-compiled
+CAN_COMPILE := $(BIN)/python -c 'import pathlib, shutil, sys, sysconfig; \
+	sys.exit(not (shutil.which("cc") and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))'
+SOURCES := $(wildcard filters/*.py config/*.py config/*/*.py proxy/*.py proxy/*/*.py)
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 NO_PYTHON := with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
 SERVERS := kserve mlserver llama
 REAL_SERVER = $(filter $(SERVERS),$(SERVER))
 E2E_SERVERS = kserve llama $(if $(PYTHON_BEFORE_313),mlserver)
 
-.PHONY: help demo test pytest e2e bench faults fuzz lint format typecheck lock clean packages
+.PHONY: help demo test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -28,10 +32,17 @@ help:  ## this list
 demo: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## models, the proxy and a load; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
 	@$(BIN)/python -m demo --server $(SERVER) $(if $(STAY),--stay) $(ARGS)
 
-test: lint typecheck pytest  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
+test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
 
 pytest: .venv/dev.stamp packages
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+
+# What users run is compiled, so whatever speaks to the whole program is tested that way too.
+compiled: .venv/dev.stamp packages
+	@if $(CAN_COMPILE); then \
+		$(MAKE) --no-print-directory $(COMPILED)/stamp && \
+		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
+	else echo "no C compiler or no Python.h: the compiled data plane is not tested here"; fi
 
 e2e: .venv/dev.stamp  ## the same bytes with and without the proxy, over real model servers
 	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp)
@@ -43,9 +54,9 @@ faults: .venv/dev.stamp packages  ## provoke every fault and print the table of 
 fuzz: .venv/dev.stamp packages  ## hostile messages, judged by an independent reader
 	$(BIN)/python -m pytest tests/wire tests/fuzz $(ARGS)
 
-bench: .venv/bench.stamp  ## side by side with Envoy, an aiohttp proxy and the bare loop
+bench: $(COMPILED)/stamp  ## side by side with Envoy, an aiohttp proxy and the bare loop
 	@tests/install-debian-packages bench/debian-packages.txt
-	$(BIN)/python -m bench $(ARGS)
+	$(COMPILED)/bin/python -m bench $(ARGS)
 
 lint: .venv/dev.stamp  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -67,20 +78,29 @@ typecheck: .venv/dev.stamp .typecheck/understudy/filters .typecheck/understudy/c
 packages:
 	@tests/install-debian-packages tests/debian-packages.txt
 
-.venv/run.stamp: requirements.lock pyproject.toml
+.venv/run.stamp: requirements.lock pyproject.toml setup.py
 	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	@UNDERSTUDY_COMPILE=0 $(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock .venv/run.stamp
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv/bench.stamp: requirements-bench.lock .venv/dev.stamp
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-bench.lock
+# An installation as users have it, not an editable one: compiled where a C compiler is at hand.
+$(COMPILED)/packages.stamp: requirements-dev.lock requirements-bench.lock .venv/dev.stamp
+	@$(BIN)/python -m venv $(COMPILED)
+	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
+	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-bench.lock
+	@touch $@
+
+$(COMPILED)/stamp: $(COMPILED)/packages.stamp pyproject.toml setup.py $(SOURCES)
+	@echo "compiling the data plane into $(COMPILED)"
+	@rm -rf build
+	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 # A model server has an environment of its own: its dependencies are not ours.
