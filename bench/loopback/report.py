@@ -16,8 +16,6 @@ COLUMNS = {
     "cpu_us_per_request": ("CPU µs/request", "{:,.1f}"),
     "cpu_share": ("its core", "{:.0%}"),
     "load_core_share": ("load's core", "{:.0%}"),
-    "foreign_share": ("others", "{:.0%}"),
-    "stolen_share": ("stolen", "{:.1%}"),
     "rate_per_s": ("rate/s", "{:,.0f}"),
     "latency_p50_us": ("p50 µs", "{:,.0f}"),
     "latency_p99_us": ("p99 µs", "{:,.0f}"),
@@ -32,6 +30,8 @@ COLUMNS = {
     "alone_after_load_mib": ("after load MiB", "{:,.1f}"),
     "pss_after_load_mib": ("PSS after load MiB", "{:,.1f}"),
     "rss_after_load_mib": ("RSS after load MiB", "{:,.1f}"),
+    "foreign_share": ("others", "{:.0%}"),
+    "stolen_share": ("stolen", "{:.1%}"),
 }
 TITLES = {
     "memory": "Memory: each alone and fresh; {idle:,} idle connections, then load over 1,024 and 32",
@@ -45,6 +45,7 @@ TITLES = {
     "download": "{bulk_mib:,} MiB download, slow client",
     "sse": "Server-sent events, {streams:,} streams, {events_per_s:,} events/s: from write to read",
 }
+SHARES = ("foreign_share", "stolen_share")
 DISTURBED = 0.05  # of a core, taken by others: more than this and the figures are not to be believed
 
 
@@ -72,14 +73,13 @@ def reach_table(verdicts: list[Verdict]) -> str:
     return "### Reach\n\n" + table(["", "target", "figure", ""], rows)
 
 
-def disturbances(medians: Medians) -> list[str]:
-    """Scenarios during which somebody else took part of a core."""
-    return [
-        f"{scenario}, {subject}: {max(figures.get('foreign_share', 0), figures.get('stolen_share', 0)):.0%} of a core"
+def disturbances(medians: Medians) -> dict[str, float]:
+    """The scenarios during which others took part of a core, and how much of it in the worst case."""
+    worst = {
+        scenario: max(figures.get(share, 0.0) for figures in subjects.values() for share in SHARES)
         for scenario, subjects in medians.items()
-        for subject, figures in subjects.items()
-        if max(figures.get("foreign_share", 0), figures.get("stolen_share", 0)) > DISTURBED
-    ]
+    }
+    return {scenario: share for scenario, share in worst.items() if share > DISTURBED}
 
 
 def markdown(options: Options, medians: Medians, verdicts: list[Verdict]) -> str:
@@ -88,7 +88,8 @@ def markdown(options: Options, medians: Medians, verdicts: list[Verdict]) -> str
     parts = [scenario_table(TITLES[name].format(**amounts), subjects) for name, subjects in medians.items()]
     parts.append(reach_table(verdicts))
     if disturbed := disturbances(medians):
-        parts.append("Disturbed, do not quote: " + "; ".join(disturbed))
+        each = (f"{scenario} ({share:.0%} of a core)" for scenario, share in disturbed.items())
+        parts.append("The machine was not quiet, do not quote: " + ", ".join(each))
     return "\n\n".join(parts)
 
 

@@ -24,14 +24,14 @@ from .processes import ROOT, nothing_left_behind
 from .quiet import Cores
 from .reach import TARGETS, judge, medians_of
 from .report import markdown, save
-from .scenarios import SCENARIOS, Lab, Options
+from .scenarios import FRESH, SCENARIOS, Lab, Options
 from .subjects import COMMANDS, start_subject
 from .wire import BenchError
 
 QUICK = {
     "rounds": 1,
-    "seconds": 1.0,
-    "warmup_s": 0.5,
+    "seconds": 0.5,
+    "warmup_s": 0.2,
     "streams": 200,
     "events_per_s": 4000,
     "bulk_mib": 64,
@@ -83,7 +83,7 @@ def measure_all(lab: Lab, names: list[str], stack: contextlib.ExitStack) -> None
     for name in SCENARIOS:
         if name not in names:
             continue
-        if name != "memory" and not lab.subjects:
+        if name not in FRESH and not lab.subjects:
             for each in ("direct", *lab.options.subjects):
                 lab.subjects[each] = start_subject(stack, each, lab.peers, lab.cores.subject, lab.folder)
                 lab.say(f"started        {each:11} pids {lab.subjects[each].pids()}")

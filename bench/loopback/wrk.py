@@ -19,7 +19,7 @@ from .wire import HOST, BenchError
 
 SCRIPT = Path(__file__).with_name("load.lua")
 ERRORS = ("wrong", "status", "connect", "read", "write", "timeout")
-TAIL_S = 0.4  # wrk goes on a little after the window, so that the window never sees its end
+TAIL_S = 0.3  # wrk goes on a little after the window, so that the window never sees its end
 SLACK_BYTES = 16  # by which an answer's head may vary: a millisecond count in it, for example
 
 
@@ -77,7 +77,7 @@ def measure(
     seconds: float,
 ) -> dict[str, float]:
     """One round: warm up, measure a window, insist that every answer of the whole run was right. Raises BenchError."""
-    lasts_s = math.ceil(warmup_s + seconds + TAIL_S)
+    lasts_s = math.ceil(round(warmup_s + seconds + TAIL_S, 3))  # wrk takes whole seconds
     argv = _command(port, load, lasts_s, folder)
     with running(f"wrk-{subject.name}", argv, cores.load, folder, talks=True) as wrk:
         wrk.pause(warmup_s)

@@ -50,7 +50,8 @@ def test_answers_of_another_size_fail(size: int) -> None:
 
 def test_the_share_of_others_is_reported_and_a_quiet_run_is_not() -> None:
     medians = {"plain": {"envoy": {"foreign_share": 0.4}, "splice": {"foreign_share": 0.01, "stolen_share": 0.0}}}
-    assert disturbances(medians) == ["plain, envoy: 40% of a core"]
+    assert disturbances({"sse": {"envoy": {"foreign_share": 0.05}}}) == {}
+    assert disturbances(medians) == {"plain": 0.4}
     assert "| envoy | 40% |  |" in scenario_table("plain", medians["plain"])
 
 
