@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.ask import understudy
 from tests.kit.held import HeldBackend, held_backend
 from tests.kit.program import Program, running
 
@@ -26,11 +27,6 @@ routes:
     filters: [{type: headers, request: {set: {x-key: {file: ./key}}}}]
   - {name: all, match: {path_prefix: /v2}, backend: stable}
 """
-
-
-def understudy(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "understudy.proxy.cli", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.fixture(scope="module")

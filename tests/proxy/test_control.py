@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
 
+from tests.kit.ask import exists, get, refused, status, until, worker_pids
 from tests.kit.held import HeldBackend, held_backend
 from tests.kit.program import Program, running
 
@@ -38,41 +35,6 @@ def config(backend: HeldBackend, *, workers: int = 1, grace: str = "10s") -> str
 def backend() -> Iterator[HeldBackend]:
     with held_backend() as each:
         yield each
-
-
-def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    request = urllib.request.Request(url, headers=headers or {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, refused.read().decode()
-
-
-def status(program: Program) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(get(program.url("admin") + "/status")[1])
-    return found
-
-
-def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Ask again until it holds; each question is a round trip to the program, which needs no sleep in between."""
-    deadline = monotonic() + within_s
-    while not condition():
-        assert monotonic() < deadline, "it never came true"
-        threading.Event().wait(0.01)
-
-
-def worker_pids(program: Program) -> list[int]:
-    return [each["pid"] for each in status(program)["processes"] if each["name"] != "control"]
-
-
-def exists(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_killed_worker_is_replaced_within_a_second_and_no_connection_is_refused(
@@ -181,14 +143,6 @@ def test_sigterm_lets_an_exchange_in_flight_finish_while_new_connections_are_ref
         caller.thread.join()
         assert caller.answer == (200, b"done\n")
         assert program.wait_exit() == 0
-
-
-def refused(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_the_grace_period_bounds_the_drain(backend: HeldBackend, tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.ask import get, refused, status, understudy, until, worker_pids
 from tests.kit.held import HeldBackend, held_backend
 from tests.kit.program import Program, running
-from tests.proxy.test_cli import understudy
-from tests.proxy.test_control import get, refused, status, until, worker_pids
 
 CONFIG = """
 listeners: {ingress: {bind: 127.0.0.1:0}}
