@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 1000
 _MAX_INTERIMS = 32
+_REST_S = 0.05
+"""How long a connection rests after a streamed answer. Some servers, cpp-httplib and with it llama.cpp among them,
+close after a stream without having said so; a POST that met the closing could not be sent again."""
 _VERSION = b"HTTP/1."
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 
@@ -307,7 +310,7 @@ class ClientConnection:
             return b"", False
         content, rest = reader.feed(data)
         if rest is not None:
-            self._end(spent=bool(rest))
+            self._end(spent=bool(rest), streamed=length == CHUNKED)
         return content, rest is not None
 
     def _read_body(self, reader: BodyReader, data: bytes) -> None:
@@ -319,12 +322,12 @@ class ClientConnection:
             if content:
                 caller.call_data(content, False)
         else:
-            self._end(spent=bool(rest))
+            self._end(spent=bool(rest), streamed=isinstance(reader, ChunkedBody))
             caller.call_data(content, True)
 
     # Endings.
 
-    def _end(self, *, spent: bool) -> None:
+    def _end(self, *, spent: bool, streamed: bool = False) -> None:
         """The answer is whole: give the connection back before the answer goes on."""
         self.caller = None
         self._reader = None
@@ -333,6 +336,13 @@ class ClientConnection:
         else:
             if self._paused:
                 self.resume()
+            if streamed:
+                asyncio.get_running_loop().call_later(_REST_S, self._rested)
+            else:
+                self._owner.freed(self)
+
+    def _rested(self) -> None:
+        if self.transport is not None:
             self._owner.freed(self)
 
     def _fail(self, failure: Failure) -> None:

@@ -113,3 +113,14 @@ def test_many_streams_at_once_keep_to_themselves(serve: Serve, full: bool) -> No
 
     assert streams == expected
     assert len({"".join(each) for each in streams}) > 1
+
+
+def test_stream_after_stream_is_answered(serve: Serve) -> None:
+    """llama.cpp closes a connection after a stream without having said so; the next POST must not run into that."""
+    served = serve("llama")
+    asked = chat(stream=True, tokens=2)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(served.proxied, asked), range(200)))
+
+    assert [answer.status for answer in answers] == [200] * 200
