@@ -21,6 +21,7 @@ from .places import places
 from .schema import Document, convert, digest, encode
 from .walk import walk
 from .warnings import warnings
+from .wording import printable
 from .yaml12 import Flaw, read
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -148,5 +149,6 @@ def _at_lines(file: str, flaws: Iterable[Flaw]) -> list[Mistake]:
     mistakes = []
     for (line, text, _), paths in grouped.items():
         also = f" (also as {path_text(paths[1])})" if len(paths) == 2 else f" (also in {len(paths) - 1} other places)"
-        mistakes.append(Mistake(file, line, path_text(paths[0]), text + also * (len(paths) > 1)))
+        said = printable(text + also * (len(paths) > 1))
+        mistakes.append(Mistake(file, line, path_text(paths[0]), said))
     return mistakes

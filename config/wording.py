@@ -37,6 +37,13 @@ def quoted(text: str) -> str:
     return json.dumps(text if len(text) <= _SHOWN else text[:_SHOWN] + "…", ensure_ascii=False)
 
 
+def printable(text: str) -> str:
+    """On one line, and nothing that moves a terminal's cursor: a file's text may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def shown(value: Any, options: Sequence[types.Type] = ()) -> str:
     """A wrong value as it may be printed: of what may hold a secret only its kind."""
     if isinstance(value, dict):

@@ -127,8 +127,18 @@ def test_nothing_is_said_of_what_a_stand_in_says() -> None:
     assert [each.path for each in loaded(text).mistakes] == ["listeners.ingress.bind", "backends.model.endpoints[0]"]
 
 
+def test_no_file_moves_the_operators_cursor() -> None:
+    text = (
+        SMALLEST.replace("backend: model", 'backend: "a\\x9b2J\\n"')
+        + "admin: {token: {env: 'A\x85B'}}\nx-a: !a%0Ab c\n"
+    )
+    said = [str(mistake) for mistake in loaded(text).mistakes]
+    assert len(said) == 3
+    assert all(line.isprintable() for line in said)
+
+
 _words: Any = st.sampled_from(
-    ["", "a", "x\n", "stable", "10s", "8MiB", "/", "-", "\0", "{", "memory://", "fd:3", "random"]
+    ["", "a", "x\n", "x\x1b[2J", "stable", "10s", "8MiB", "/", "-", "\0", "{", "memory://", "fd:3", "random"]
 )
 _values: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 200_000) | st.floats(-1, 1000) | _words,
@@ -188,6 +198,6 @@ def _check(text: str) -> None:
     for mistake in result.mistakes + result.warnings:
         assert mistake.line is not None and 1 <= mistake.line <= text.count("\n") + 2
         assert str(mistake).startswith(f"u.yaml:{mistake.line}: ")
-        assert "\n" not in str(mistake)
+        assert str(mistake).isprintable()
     if result.document is not None:
         assert decode(result.wire) == result.document
