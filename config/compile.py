@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from ..filters import FILTERS
 from ..filters.api import Filter, FilterConfig, Services
+from ..filters.subjects import normal_path
 from . import secrets
 from .addresses import parse_endpoint, parse_network
 from .collector import paused
@@ -106,7 +107,9 @@ def _backend(name: str, part: BackendPart, workers: int, base: str) -> Backend:
         max_connections=share(part.max_connections, workers),
         max_pending=share(part.max_pending, workers),
         host=_host(part.host),
-        path_rewrite=PathRewrite(rewrite.path.prefix.encode(), rewrite.path.to.encode()) if rewrite.path else None,
+        path_rewrite=PathRewrite(normal_path(rewrite.path.prefix.encode()), rewrite.path.to.encode())
+        if rewrite.path
+        else None,
         json_rewrite=rewrite.json,
         json_rewrite_limit=int(rewrite.max_body),
     )

@@ -15,41 +15,73 @@ HELD_BYTES: Final = 64 * 1024
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
-def wrap_chunk(wraps: Sequence[BodyWrap], chunk: bytes) -> bytes:
-    """A chunk as it leaves the last wrap."""
-    for wrap in wraps:
-        if chunk:
-            chunk = wrap.data(chunk)
-    return chunk
+class Wrapped:
+    """A body's wraps in a row. Counts what leaves them: a message that is longer or shorter than it declared would be
+    read differently by those who come after us.
 
+    Mutable state: `_left`, bytes of the declared length still to come; None where none was declared.
+    """
 
-async def wrap_end(wraps: Sequence[BodyWrap]) -> bytes:
-    """What the wraps held back until the end, each one's passed through those behind it."""
-    held = b""
-    for wrap in wraps:
-        if held:
-            held = wrap.data(held)
-        last = wrap.end()
-        held += await last if isinstance(last, Awaitable) else last
-    return held
+    __slots__ = ("_began", "_left", "_wraps")
+
+    def __init__(self, wraps: Sequence[BodyWrap], length: int | None) -> None:
+        self._wraps = wraps
+        self._left = length
+        self._began = False
+
+    def chunk(self, chunk: bytes) -> bytes:
+        """A chunk as it leaves the last wrap. Raises ValueError past the declared length, and what a wrap raises."""
+        self._began = self._began or bool(chunk)
+        for wrap in self._wraps:
+            if chunk:
+                chunk = wrap.data(chunk)
+        return self._counted(chunk)
+
+    async def end(self) -> bytes:
+        """What the wraps held back until the end, each one's passed through those behind it. Raises like `chunk`, and
+        ValueError short of the declared length, save where there was no body at all, as in an answer to HEAD."""
+        held = b""
+        for wrap in self._wraps:
+            if held:
+                held = wrap.data(held)
+            last = wrap.end()
+            held += await last if isinstance(last, Awaitable) else last
+        held = self._counted(held)
+        if self._left and (self._began or held):
+            raise ValueError(f"a wrapped body ended {self._left} bytes short of its declared length")
+        return held
+
+    def _counted(self, chunk: bytes) -> bytes:
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise ValueError("a wrapped body is longer than its declared length")
+        return chunk
 
 
 class Intake:
     """A request's body on its way from the client to the call.
 
     Mutable state: `_held`, the chunks that no call has taken yet, at most `HELD_BYTES` and one read beyond the pause,
-    or the limit of `read` while a filter collects the whole body; `ended`, whether the client has sent all of it.
+    or the limit of `read` and one read beyond it where a filter collects the whole body; `ended`, whether the client has sent all of it.
     """
 
-    __slots__ = ("_client", "_collecting", "_held", "_limit", "_message", "_spawn", "call", "ended", "size")
+    __slots__ = (
+        "_client", "_collecting", "_failed", "_held", "_limit", "_message", "_spawn", "_wrapped", "call", "ended",
+        "size",
+    )  # fmt: skip
 
-    def __init__(self, message: Request, client: Client, spawn: Spawn) -> None:
+    def __init__(
+        self, message: Request, client: Client | None, spawn: Spawn, failed: Callable[[Exception], None]
+    ) -> None:
         self.call: Call | None = None
         self.ended = message.ended
         self.size = len(message.content)
         self._message = message
         self._client = client
         self._spawn = spawn
+        self._failed = failed
+        self._wrapped: Wrapped | None = None
         self._held: list[bytes] = [message.content] if message.content else []
         self._limit = HELD_BYTES
         self._collecting: asyncio.Future[None] | None = None
@@ -63,8 +95,7 @@ class Intake:
             raise _too_large(limit)
         if not self.ended:
             self._collecting = asyncio.get_running_loop().create_future()
-            self._client.proceed()
-            self._client.resume()
+            self._ask()
             await self._collecting
         message = self._message
         message.content = b"".join(self._held)
@@ -81,15 +112,16 @@ class Intake:
             return
         if chunk:
             self._held.append(chunk)
-        if self._collecting is None:
-            if self.size >= HELD_BYTES:
+        collecting = self._collecting
+        if collecting is None or collecting.done():
+            if self.size >= HELD_BYTES and self._client is not None:
                 self._client.pause()
-        elif self._collecting.done():
-            return
         elif self.size > self._limit:
-            self._collecting.set_exception(_too_large(self._limit))
+            collecting.set_exception(_too_large(self._limit))
+            if self._client is not None:
+                self._client.pause()
         elif ended:
-            self._collecting.set_result(None)
+            collecting.set_result(None)
 
     def release(self) -> bytes:
         """All that is held: from now on it belongs to the caller, who sends it."""
@@ -100,8 +132,14 @@ class Intake:
     def follow(self, call: Call) -> None:
         """From now on bytes go straight to the call, those that are held first."""
         self.call = call
+        if self._message.wraps is not None:
+            self._wrapped = Wrapped(self._message.wraps, self._message.length)
         self._pass(call, self.release(), self.ended)
         if not self.ended:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._client is not None:
             self._client.proceed()
             self._client.resume()
 
@@ -111,20 +149,28 @@ class Intake:
             self._collecting.set_exception(failure)
 
     def _pass(self, call: Call, chunk: bytes, ended: bool) -> None:
-        wraps = self._message.wraps
-        if wraps is not None:
-            chunk = wrap_chunk(wraps, chunk)
+        wrapped = self._wrapped
+        if wrapped is not None:
+            try:
+                chunk = wrapped.chunk(chunk)
+            except Exception as error:
+                self._failed(error)
+                return
         if chunk:
             call.write(chunk)
         if not ended:
             return
-        if wraps is None:
+        if wrapped is None:
             call.finish()
         else:
-            self._spawn(self._finish(call, wraps))
+            self._spawn(self._finish(call, wrapped))
 
-    async def _finish(self, call: Call, wraps: Sequence[BodyWrap]) -> None:
-        held = await wrap_end(wraps)
+    async def _finish(self, call: Call, wrapped: Wrapped) -> None:
+        try:
+            held = await wrapped.end()
+        except Exception as error:
+            self._failed(error)
+            return
         if held:
             call.write(held)
         call.finish()
@@ -137,7 +183,7 @@ class Outlet:
     None when nothing is held; `call`, None once the answer has been read to its end.
     """
 
-    __slots__ = ("_client", "_done", "_failed", "_spawn", "_wraps", "call", "held", "size")
+    __slots__ = ("_client", "_done", "_failed", "_over", "_spawn", "_wrapped", "call", "held", "size")
 
     def __init__(
         self, client: Client | None, call: Call | None, spawn: Spawn, done: Callable[[], None],
@@ -147,7 +193,8 @@ class Outlet:
         self.held: list[bytes] | None = None
         self.size = 0
         self._client = client
-        self._wraps: Sequence[BodyWrap] | None = None
+        self._wrapped: Wrapped | None = None
+        self._over = False
         self._spawn = spawn
         self._done = done
         self._failed = failed
@@ -162,9 +209,12 @@ class Outlet:
     def release(self, message: Message) -> None:
         """The head has left: pass on what was held, and from now on what comes."""
         held, self.held = self.held, None
-        self._wraps = message.wraps
+        if message.wraps is not None:
+            self._wrapped = Wrapped(message.wraps, message.length)
         for chunk in held or ():
             self.take(chunk, False)
+        if self._over:
+            return
         if self.call is None:
             self._end()
         else:
@@ -180,9 +230,17 @@ class Outlet:
             if self.call is not None:
                 self.call.pause()
             return
-        if self._wraps is not None:
-            chunk = wrap_chunk(self._wraps, chunk)
-        last = ended and self._wraps is None
+        if self._over:
+            return
+        wrapped = self._wrapped
+        if wrapped is not None:
+            try:
+                chunk = wrapped.chunk(chunk)
+            except Exception as error:
+                self._over = True
+                self._failed(error)
+                return
+        last = ended and wrapped is None
         self.size += len(chunk)
         if self._client is not None and (chunk or last):
             self._client.data(chunk, last)
@@ -198,16 +256,16 @@ class Outlet:
             self.call.resume()
 
     def _end(self) -> None:
-        if self._wraps is None:
+        if self._wrapped is None:
             if self._client is not None:
                 self._client.data(b"", True)
             self._done()
         else:
-            self._spawn(self._end_wrapped(self._wraps))
+            self._spawn(self._end_wrapped(self._wrapped))
 
-    async def _end_wrapped(self, wraps: Sequence[BodyWrap]) -> None:
+    async def _end_wrapped(self, wrapped: Wrapped) -> None:
         try:
-            last = await wrap_end(wraps)
+            last = await wrapped.end()
         except Exception as error:
             self._failed(error)
             return

@@ -9,7 +9,6 @@ came, and whoever cannot take more pauses the other side.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ..filters.api import Exchange, Failure, Headers, Outcome, Reason, Request, Response
 from . import trace
 from .bodies import Intake, Outlet
+from .chain import complete, failure_of
 from .exchange import Call, Client
+from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
 from .rescue import RESCUES, problem
-from .rewrite import rewritten_json, rewritten_target
 
 if TYPE_CHECKING:
     from ..config.snapshot import Backend, Route
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .plane import DataPlane
     from .pool import BackendPool, Target
     from .telemetry.stats import CallStats
-
-log = logging.getLogger(__name__)
 
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
 _MAX_ENDPOINTS_TRIED: Final = 3
@@ -59,7 +57,7 @@ class LiveExchange(Exchange):
         self._upgrade = upgrade
         self._started = started
         self._spans = spans
-        self._intake: Intake | None = None if request.ended else Intake(request, client, self._spawn)
+        self._intake: Intake | None = None if request.ended else Intake(request, client, self._spawn, self._undelivered)
         self._outlet: Outlet | None = None
         self._entered = 0
         self._call: Call | None = None
@@ -152,7 +150,8 @@ class LiveExchange(Exchange):
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
         if self._over:
-            self._plane.give_back(call, target)
+            call.cancel()
+            target.in_flight -= 1
             return
         self.target = target
         self._call = call
@@ -162,33 +161,23 @@ class LiveExchange(Exchange):
             self._fail(self._named(error))
 
     def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
-        request, intake, spans = self.request, self._intake, self._spans
+        request, intake = self.request, self._intake
         content, ended, length = request.content, request.ended, request.length
         if request.wraps is not None:
-            intake = self._intake = intake or Intake(request, self._client_or_fail(), self._spawn)
+            intake = self._intake = intake or Intake(request, self._client, self._spawn, self._undelivered)
             content, ended = b"", False
         elif not ended and intake is not None:
             content, ended = intake.release(), intake.ended
         elif backend.json_rewrite is not None:
             content = rewritten_json(backend.json_rewrite, request, content)
             length = len(content)
-        headers = request.headers
-        headers = [*headers, (b"traceparent", b"00-%b-%b-%b" % (spans.trace_id, spans.span_id, spans.flags))]
-        if spans.carried:
-            headers += spans.carried
-        authority = request.authority
-        if backend.host != "keep" or not authority:
-            authority = target.endpoint.authority if isinstance(backend.host, str) else backend.host
-        rewrite = backend.path_rewrite
-        path = request.target if rewrite is None else rewritten_target(rewrite, request)
-        call.send(self, backend, request.method, path, authority, headers, content, ended, length, self._upgrade)
+        call.send(
+            self, backend, request.method, outgoing_target(backend, request),
+            outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
+            ended, length, self._upgrade,
+        )  # fmt: skip
         if not ended and intake is not None and self._call is not None:
             intake.follow(call)
-
-    def _client_or_fail(self) -> Client:
-        if self._client is None:
-            raise Failure("client_gone")
-        return self._client
 
     def unavailable(self, failure: Failure, target: Target | None) -> None:
         """No connection was to be had. No byte was sent, so another endpoint may be asked."""
@@ -424,30 +413,20 @@ class LiveExchange(Exchange):
             pool.exit(self)
             stats.in_flight -= 1
         now = monotonic()
+        total = now - self._started
         first_byte = self._first_byte - self._started if self._first_byte else None
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
-        stats.record(self._status, reason, first_byte, now - self._started, received, sent)
+        stats.record(self._status, reason, first_byte, total, received, sent)
         if self._route.chain.complete:
-            self._run_complete(reason, first_byte, now - self._started, received, sent)
+            endpoint = None if self.target is None else self.target.label
+            first_byte_ms = None if first_byte is None else first_byte * 1000
+            outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
+            complete(self, self._route, self._entered, outcome)
         client = self._client
         if client is not None:
             self._client = None
             client.finished()
-
-    def _run_complete(
-        self, reason: Reason | None, first_byte_s: float | None, total_s: float, received: int, sent: int
-    ) -> None:
-        first_byte_ms = None if first_byte_s is None else first_byte_s * 1000
-        endpoint = None if self.target is None else self.target.label
-        outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total_s * 1000, received, sent)
-        for position, hook in self._route.chain.complete:
-            if position < self._entered:
-                try:
-                    hook(self, outcome)
-                except Exception:
-                    name = self._route.chain.names[position]
-                    log.exception("route %s: filter %s failed in on_complete", self.route, name)
 
     # Helpers.
 
@@ -462,11 +441,5 @@ class LiveExchange(Exchange):
     def _out_of_time(self) -> None:
         self._fail(Failure("upstream_timeout", "the time for the whole exchange is over"))
 
-    def _named(self, error: Exception, position: int = -1) -> Failure:
-        """A refusal as it is; any other exception is the failure of a filter, and is logged with its name."""
-        if isinstance(error, Failure):
-            return error
-        at = position if position >= 0 else self._entered - 1
-        name = self._route.chain.names[at] if at >= 0 else "proxy"
-        log.error("route %s: filter %s failed: request %s", self.route, name, self.id.decode(), exc_info=error)
-        return Failure("filter_failed", f"the filter {name} failed")
+    def _named(self, error: Exception, position: int | None = None) -> Failure:
+        return failure_of(error, self._route, self._entered - 1 if position is None else position, self)

@@ -17,10 +17,9 @@ from typing import Any
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
 from ..filters.api import Failure, Request
 from . import trace
-from .exchange import Call
 from .http1.downstream import ServerConnection
 from .pipeline import LiveExchange
-from .pool import BackendPool, Target, tls_context
+from .pool import BackendPool, tls_context
 from .rescue import status_of
 from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .timers import Wheel
@@ -221,11 +220,6 @@ class DataPlane:
     def pool(self, name: str) -> BackendPool:
         """The pool of a backend. Raises KeyError for a backend that is in no snapshot."""
         return self._pools[name]
-
-    def give_back(self, call: Call, target: Target) -> None:
-        """A connection for an exchange that is over by now."""
-        target.in_flight -= 1
-        call.cancel()
 
     def refused(self, failure: Failure) -> None:
         """Count what never became an exchange."""

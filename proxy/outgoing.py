@@ -1,4 +1,4 @@
-"""How a backend wants to be asked: its path and the top-level fields of a JSON body. Pure."""
+"""A request as one backend wants to be asked: fields, authority, path and the top-level fields of a JSON body. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,38 @@ from typing import Any
 
 import msgspec
 
-from ..config.snapshot import PathRewrite
-from ..filters.api import Failure, Request
+from ..config.snapshot import Backend, Endpoint, PathRewrite
+from ..filters.api import Failure, Headers, Request
+from ..filters.subjects import behind_prefix
+from .trace import Context
 
 _Fields = dict[str, msgspec.Raw]
 
 
+def outgoing_headers(request: Request, spans: Context) -> Headers:
+    """The end-to-end fields of one call, with its trace context: its own span is the parent of the backend's."""
+    headers = [*request.headers, (b"traceparent", b"00-%b-%b-%b" % (spans.trace_id, spans.span_id, spans.flags))]
+    if spans.carried:
+        headers += spans.carried
+    return headers
+
+
+def outgoing_target(backend: Backend, request: Request) -> bytes:
+    """The target in origin-form."""
+    return request.target if backend.path_rewrite is None else rewritten_target(backend.path_rewrite, request)
+
+
+def outgoing_authority(backend: Backend, endpoint: Endpoint, request: Request) -> bytes:
+    """The Host: the client's, the endpoint's own or a configured name. An HTTP/1.0 client may have sent none."""
+    if backend.host == "keep":
+        return request.authority or endpoint.authority
+    return endpoint.authority if isinstance(backend.host, str) else backend.host
+
+
 def rewritten_target(rewrite: PathRewrite, request: Request) -> bytes:
     """The target with the prefix replaced; as it came where the prefix does not stand on a segment border."""
-    path, prefix = request.path, rewrite.prefix
-    if not path.startswith(prefix):
-        return request.target
-    rest = path[len(prefix) :]
-    if rest and not rest.startswith(b"/") and not prefix.endswith(b"/"):
+    rest = behind_prefix(request.path, rewrite.prefix)
+    if rest is None:
         return request.target
     rewritten = (rewrite.to + rest) or b"/"
     return rewritten + b"?" + request.query if b"?" in request.target else rewritten
