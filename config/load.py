@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,6 +27,10 @@ from .yaml12 import Flaw, read
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file that is read."""
+
+
+MAX_MISTAKES = 1_000
+"""More are not worked out: one slip in a generator makes them all."""
 
 
 class Mistake(NamedTuple):
@@ -91,7 +96,10 @@ def _load_bytes(data: bytes, file: str, base: str, today: date) -> Loaded:
     raw = {key: value for key, value in raw.items() if not key.startswith("x-")}
     found, document = _examine(raw, content.flaws, base)
     if found or content.flaws or document is None:
-        return Loaded(file, base, mistakes=_located(file, text, found, content.flaws))
+        mistakes = _located(file, text, found[:MAX_MISTAKES], content.flaws)
+        if len(found) > MAX_MISTAKES:
+            mistakes.append(Mistake(file, None, "", f"has more mistakes than these first {MAX_MISTAKES:,}"))
+        return Loaded(file, base, mistakes=mistakes)
     said = list(warnings(document, raw, today))
     return Loaded(
         file,
@@ -120,14 +128,13 @@ def _examine(raw: dict[str, Any], flaws: list[Flaw], base: str) -> tuple[list[tu
         except msgspec.ValidationError:
             return found, None
         broken |= walked.made_up | {path for path, _ in found}
-    return found + [each for each in check(document, base) if not _is_hearsay(each[0], broken)], document
+    around = {path[:-1] for path in broken}
+    meant = (each for each in check(document, base) if not _is_hearsay(each[0], broken, around))
+    return found + list(islice(meant, MAX_MISTAKES + 1)), document
 
 
-def _is_hearsay(path: Path, broken: set[Path]) -> bool:
+def _is_hearsay(path: Path, broken: set[Path], around: set[Path]) -> bool:
     """Whether a mistake of meaning may come from a wrong form: a value, what is around it, or what it refers to."""
-    if not broken:
-        return False
-    around = {at[:-1] for at in broken}
     return path in around or _is_within(path, broken)
 
 

@@ -10,6 +10,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys of maps and positions in lists, from the top."""
 
 _PLAIN_STEP = re.compile(r"[A-Za-z0-9_-]+")  # noqa: TID251 - a constant pattern
+_LONGEST_STEP = 80
 
 
 def path_text(path: Path) -> str:
@@ -18,6 +19,8 @@ def path_text(path: Path) -> str:
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
+        elif len(step) > _LONGEST_STEP:
+            text += f"[{json.dumps(step[:_LONGEST_STEP] + '…', ensure_ascii=False)}]"
         elif _PLAIN_STEP.fullmatch(step):
             text += f".{step}" if text else step
         else:

@@ -13,12 +13,16 @@ from ..filters.units import SecretRef
 
 _NAMED = 24  # more names than these are not listed
 _SHOWN = 60  # a longer value is cut
+_COMPARED = 200  # among more names than these none is looked for
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    near = near or difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    several = list(known)
+    if len(word) > _SHOWN or len(several) > _COMPARED:
+        return ""
+    near = difflib.get_close_matches(word, several, n=1, cutoff=0.6)
+    near = near or difflib.get_close_matches(word.lower(), several, n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

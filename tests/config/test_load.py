@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import time
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from understudy.config.load import MAX_BYTES, Loaded, load, load_bytes
+from understudy.config.load import MAX_BYTES, MAX_MISTAKES, Loaded, load, load_bytes
 from understudy.config.schema import Document, convert, decode, digest, encode
 from understudy.config.walk import walk
 from understudy.config.yaml12 import read
@@ -120,6 +121,21 @@ def test_mistakes_of_form_and_of_meaning_come_out_together() -> None:
         "routes[0].timeout",
         "routes[0].backend",
     ]
+
+
+def test_a_generators_slip_is_told_a_thousand_times_and_no_more() -> None:
+    routes = "".join(f"  - {{name: r{at}, match: {{path: /{at}}}, backend: b{at}}}\n" for at in range(3_000))
+    began = time.process_time()
+    mistakes = loaded(SMALLEST + routes).mistakes
+    assert len(mistakes) == MAX_MISTAKES + 1
+    assert str(mistakes[-1]) == "u.yaml: has more mistakes than these first 1,000"
+    assert time.process_time() - began < 5
+
+
+def test_a_word_without_end_is_cut() -> None:
+    word = "k" * 1_000_000
+    (mistake,) = loaded(SMALLEST + f"{word}: 1\n").mistakes
+    assert len(str(mistake)) < 300
 
 
 def test_nothing_is_said_of_what_a_stand_in_says() -> None:
