@@ -68,8 +68,7 @@ def _routes(document: Document) -> Found:
         elif (earlier := first.setdefault(route.name, at)) != at:
             yield (*path, "name"), f"{route.name} is the name of routes[{earlier}] too; names differ"
         yield from _below((*path, "match"), route.match.mistakes())
-        if route.backend not in document.backends:
-            yield (*path, "backend"), _unknown(route.backend, document)
+        yield from _below((*path, "backend"), _reference(route.backend, document))
         if route.filters:
             yield from _below((*path, "filters"), _chain(route, document))
 
@@ -78,21 +77,22 @@ def _chain(route: RoutePart, document: Document) -> Found:
     last_dedup = max((at for at, each in enumerate(route.filters) if isinstance(each, DedupConfig)), default=-1)
     for at, each in enumerate(route.filters):
         yield from _below((at,), each.mistakes())
-        yield from _below((at,), _unknown_references(each, document))
+        yield from _below((at,), _references(each, document))
         if at < last_dedup and isinstance(each, MirrorConfig | SplitConfig):
             kind = "mirror" if isinstance(each, MirrorConfig) else "split"
             yield (at,), f"{kind} stands ahead of dedup, and a replay must reach neither; allowed: dedup first"
 
 
-def _unknown_references(config: FilterConfig, document: Document) -> Found:
+def _references(config: FilterConfig, document: Document) -> Found:
     for path, name in config.references():
-        if name not in document.backends:
-            yield path, _unknown(name, document)
+        yield from _below(path, _reference(name, document))
 
 
-def _unknown(name: str, document: Document) -> str:
-    hint = did_you_mean(name, document.backends)
-    return f"{quoted(name)} is no backend{hint}; allowed: {listed(document.backends)}"
+def _reference(name: str, document: Document) -> Found:
+    """Nothing is said where there are no backends at all: that is a mistake of its own."""
+    if name not in document.backends and document.backends:
+        hint = did_you_mean(name, document.backends)
+        yield (), f"{quoted(name)} is no backend{hint}; allowed: {listed(document.backends)}"
 
 
 def _binds(document: Document) -> Found:
@@ -128,8 +128,7 @@ def _egress(document: Document) -> Found:
     yield from _below(("egress",), _names("listeners", document.egress.listeners))
     for name, listener in document.egress.listeners.items():
         path: Path = ("egress", "listeners", name)
-        if listener.backend not in document.backends:
-            yield (*path, "backend"), _unknown(listener.backend, document)
+        yield from _below((*path, "backend"), _reference(listener.backend, document))
     for at, route in enumerate(document.egress.routes):
         yield from _below(("egress", "routes", at, "match"), route.match.mistakes())
         yield from _below(("egress", "routes", at, "upstream"), parts.url(route.upstream))
