@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_names(SCENARIOS), default=list(SCENARIOS), help=", ".join(SCENARIOS))
     parser.add_argument("--subjects", type=_names(COMMANDS), default=list(COMMANDS), help=", ".join(COMMANDS))
     parser.add_argument("--rounds", type=int, help="default 5")
-    parser.add_argument("--seconds", type=float, help="of each measured window; default 3.5")
+    parser.add_argument("--seconds", type=float, help="of each measured window; default 3")
     parser.add_argument("--cores", default="", help="subject,load; default: the first two that are allowed")
     parser.add_argument("--name", help="write bench/results/NAME.json; default: loopback for a full run, else nothing")
     return parser.parse_args(argv)

@@ -35,8 +35,8 @@ class Options:
 
     subjects: tuple[str, ...]
     rounds: int = 5
-    seconds: float = 3.5
-    warmup_s: float = 1.0
+    seconds: float = 3.0
+    warmup_s: float = 0.7
     streams: int = 1000
     events_per_s: int = 10_000  # over all streams
     bulk_mib: int = 1024

