@@ -33,6 +33,8 @@ _DOT_SEGMENT = re.compile(  # noqa: TID251
     rb"(?:/|\\|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:/|\\|%2[fF]|%5[cC]|;|$)"
 )
 
+# With a tab behind the coding, llhttp reads an answer to the end of its connection.
+_PLAINLY_CHUNKED = re.compile(rb"(?i:\r\ntransfer-encoding: *+chunked *+\r\n)")  # noqa: TID251
 STRAY_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # noqa: TID251
 """A bare LF or CR: an unfinished head that holds one is refused at once, since its end might never come."""
 
@@ -210,6 +212,8 @@ def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHe
             head.headers = without(head.headers, head.nominated)
     head.length = _response_length(head.fields, head.status, method, head.minor)
     if head.length == CHUNKED:
+        if _PLAINLY_CHUNKED.search(raw) is None:
+            raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
         head.parser = parser
     return head
 

@@ -82,6 +82,7 @@ def read_response(
                 at = head.end
                 continue
             head.interim = interim
+            head.doubts.extend(doubt for each in interim for doubt in each.doubts)
             frame_response(head, method)
             read_body(data, head, closed)
             return head

@@ -55,6 +55,8 @@ def _read_answers(told: Transcript, findings: list[Finding]) -> list[Response]:
     if not isinstance(rest, Refusal) and rest.head is not None and _refused_head_request(told, rest.head):
         assert isinstance(rest.head, Response)
         return [*answers, rest.head]  # a refused HEAD: whether its refusal has a body is nobody's to know
+    if told.plan.ending == "incomplete" and told.received[rest.at :] == b"HTTP/1.1 100 Continue\r\n\r\n":
+        return answers  # the client was asked to go on, and left instead
     kind = "unreadable" if isinstance(rest, Refusal) else "lost"
     findings.append(Finding(kind, f"the client's side: {rest}; {told.received[rest.at :][:300]!r}"))
     return answers
@@ -131,7 +133,8 @@ def _is_refused_part(told: Transcript, request: Request) -> bool:
 
 def _ending(told: Transcript, answers: list[Response], findings: list[Finding]) -> None:
     plan = told.plan
-    refusals = [answer for answer in answers if _saw(answer) is None and 400 <= answer.status < 500]
+    local = [answer for answer in answers if _saw(answer) is None]
+    refusals = [answer for answer in local if 400 <= answer.status < 500 or answer.status in (501, 505)]
     for answer in refusals:
         findings.extend(Finding("rude", problem) for problem in rudeness(answer, told.ended))
     if refusals or told.hung:

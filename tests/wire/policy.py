@@ -25,6 +25,8 @@ def contract(request: Request) -> None:
         request.doubts.append("RFC 9110 10.1.1: an unknown expectation may be answered by 417")
     if any(spelled_with_underscore(name) for name, _ in request.fields):
         request.doubts.append("a framing or forwarding name spelled with underscores: refused or dropped, both safe")
+    if len(request.all(b"upgrade")) > 1 or len(request.all(b"expect")) > 1:
+        request.doubts.append("RFC 9110 5.3: a repeated Upgrade or Expect, which nobody sends")
     if request.all(b"upgrade") and (request.all(b"transfer-encoding") or request.all(b"content-length")):
         request.doubts.append("RFC 9110 7.8: an upgrade with content")
 
@@ -34,7 +36,7 @@ def spelled_with_underscore(name: bytes) -> bool:
     spelling = name.lower().replace(b"_", b"-")
     return b"_" in name and (
         spelling in (b"content-length", b"transfer-encoding", b"host", b"connection")
-        or spelling.startswith(b"x-forwarded-")
+        or spelling in (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
     )
 
 
@@ -96,10 +98,10 @@ def _nominations(request: Request) -> None:
         if name in (b"host", b"traceparent") or name.startswith(b"x-forwarded-"):
             raise Broken("contract: Connection nominates " + name.decode("latin-1"))
     if len(names) > MAX_NOMINATIONS:
-        # close and keep-alive are options, not nominated fields: whether they count is left open
-        if len([name for name in names if name not in (b"close", b"keep-alive")]) > MAX_NOMINATIONS:
+        # Whether close, keep-alive and repetitions count is left open.
+        if len(set(names) - {b"close", b"keep-alive"}) > MAX_NOMINATIONS:
             raise Broken("contract: Connection nominates more than ten fields")
-        request.doubts.append("contract: ten nominations and connection options beside them")
+        request.doubts.append("contract: ten nominations, and options or repetitions beside them")
     if not all(grammar.is_token(name) for name in names) or len(elements) > MAX_NOMINATIONS:
         request.doubts.append("RFC 9110 7.6.1: connection options are tokens")
     if {b"content-length", b"transfer-encoding"} & set(names):

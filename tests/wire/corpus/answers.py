@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .case import Text, get, octets, raw
+from .framing import TABS
 
 OK = "HTTP/1.1 200 OK"
 CHUNKED = "Transfer-Encoding: chunked"
@@ -165,7 +166,7 @@ FRAMING: list[Hostile] = [
     bad("length twice, different", raw(OK, SIZED, "Content-Length: 6", body="hello"), "RFC 9112 6.3"),
     bad("length twice, the same", raw(OK, SIZED, SIZED, body="hello"), "RFC 9112 6.3"),
     *(
-        either(f"length and coding: {first}", raw(OK, first, second, body="5\r\nhello\r\n0\r\n\r\n"), "fault 15")
+        either(f"{first} and {second}", raw(OK, first, second, body="5\r\nhello\r\n0\r\n\r\n"), "fault 15")
         for first, second in ((SIZED, CHUNKED), (CHUNKED, SIZED), (CHUNKED, "Content-Length: 0"))
     ),
     *(
@@ -189,6 +190,11 @@ FRAMING: list[Hostile] = [
 ]  # fmt: skip
 
 CHUNKS: list[Hostile] = [
+    passed("spaces around the coding", raw(OK, "Transfer-Encoding:  chunked  ", body="5\r\nhello\r\n0\r\n\r\n"),
+           "RFC 9112 5.1"),
+    either("a tab behind the coding", raw(OK, "Transfer-Encoding: chunked\t", body="5\r\nhello\r\n0\r\n\r\n"), TABS),
+    either("a tab before the coding", raw(OK, "Transfer-Encoding:\tchunked", body="5\r\nhello\r\n0\r\n\r\n"), TABS),
+    either("tabs around the length", raw(OK, "Content-Length:\t5\t", body="hello"), TABS),
     passed("chunked", chunked("5\r\nhello\r\n0\r\n\r\n"), "RFC 9112 7.1"),
     passed("chunked, with an extension", chunked('5;a="b"\r\nhello\r\n0\r\n\r\n'), "RFC 9112 7.1.1"),
     passed("trailers", chunked("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", "Trailer: X-Sum"), "contract", lacks=("x-sum",)),
@@ -205,14 +211,14 @@ CHUNKS: list[Hostile] = [
             *("fffffffffffffffff\r\nhello\r\n0\r\n\r\n", "5;\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nX\r\n\r\n"),
             *("5\r\nhello\r\n0\r\nX : y\r\n\r\n", "5\r\nhello\r\n0\n\n"),
             *("5\r\nhello\r\n0\r\n\n", "hello", "<html></html>\r\n\r\n"),
-            *('5;a="\x00"\r\nhello\r\n0\r\n\r\n'),
+            '5;a="\x00"\r\nhello\r\n0\r\n\r\n',
             *("5\r\nhello\r\n0\r\nX-Sum: 1\r\n", "5\r\nhello\r\n0\r\nX: a\rb\r\n\r\n"),
         )
     ),
     cut("a huge extension", chunked("5;a=" + "b" * 100_000 + "\r\nhello\r\n0\r\n\r\n"), "RFC 9112 7.1.1"),
     cut("huge trailers", chunked("5\r\nhello\r\n0\r\nX-Sum: " + "1" * 100_000 + "\r\n\r\n"), "contract: bounded"),
     cut("a reset between chunks", chunked("5\r\nhello\r\n"), "fault 6", then="reset"),
-]
+]  # fmt: skip
 
 EXTRA: list[Hostile] = [
     passed("two answers", sized() + OTHER, "fault 8", dropped=True),
