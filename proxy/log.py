@@ -1,36 +1,68 @@
-"""One line per event on stderr: when, how bad, which process, what happened."""
+"""One line per event on stderr: when, how bad, which process, what happened.
+
+Writing never waits: when whoever reads stderr stops reading, lines are lost and counted, and requests go on.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
+import select
 from datetime import UTC, datetime
 
 logger = logging.getLogger("understudy")
 
+MOST_BYTES = select.PIPE_BUF  # what a pipe that polls writable takes without blocking
+_HEAD_BYTES = 1024  # of a longer line, so much of its beginning is kept, and the end
 
-class _Line(logging.Formatter):
-    """A record on one line, its traceback included: lines of several processes share one stderr."""
 
-    def __init__(self, process: str) -> None:
+class LineHandler(logging.Handler):
+    """A record on one line, its traceback included: lines of several processes share one stderr.
+
+    Mutable state: how many lines were lost since the last one that was written.
+    """
+
+    def __init__(self, process: str, descriptor: int = 2) -> None:
         super().__init__()
         self._process = process
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line if that can be done now."""
+        if not self._poll.poll(0):
+            self._lost += 1
+            return
+        line = self.format(record)
+        if self._lost:
+            line += f" ({self._lost} lines before this one were lost: nobody read them)"
+        try:
+            os.write(self._descriptor, _cut(line.encode(errors="backslashreplace")))
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = record.getMessage()
         if record.exc_info:
-            text += " | " + self.formatException(record.exc_info)
-        text = text.replace("\n", " | ")
+            text += " | " + logging.Formatter().formatException(record.exc_info)
+        text = " | ".join(text.splitlines())
         return f"{when} {record.levelname.lower():7} {self._process}[{os.getpid()}] {text}"
 
 
 def set_up(process: str) -> None:
     """Send this process's log to stderr, `process` naming it in each line. Call once, at start."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(process))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [LineHandler(process)]
     root.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a closed stderr must not stop the program
+
+
+def _cut(line: bytes) -> bytes:
+    if len(line) >= MOST_BYTES:
+        line = line[:_HEAD_BYTES] + b" ... " + line[_HEAD_BYTES + 6 - MOST_BYTES :]
+    return line + b"\n"

@@ -10,7 +10,7 @@ from ...config.schema import AdminPart
 from ...config.secrets import read
 from ..listening import Bound, bind
 from .guards import Guards
-from .problems import problems
+from .problems import Handler, problems
 from .routes import Api
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEAD_LINE_BYTES = 8 * 1024
 KEEP_ALIVE_S = 15.0
-LIFE_S = 60.0  # then a connection ends after its current answer: nobody holds one by sending a head for ever
+LIFE_S = 60.0  # then a connection ends as soon as it is not being answered: nobody holds one by sending slowly
 MAX_CONNECTIONS = 256
 SHUTDOWN_S = 1.0
 
 
 class AdminServer:
-    """Mutable state: bound sockets by name (`admin`, `probes`), and since when each connection is open."""
+    """Mutable state: bound sockets (`admin`, `probes`), since when each connection is open, which are being answered."""
 
     def __init__(self, control: Control, part: AdminPart, base: str) -> None:
         self.bound: dict[str, Bound] = {}
@@ -34,6 +34,7 @@ class AdminServer:
         self._api = Api(control)
         self._runners: list[web.AppRunner] = []
         self._opened_s: dict[object, float] = {}
+        self._answered: set[object] = set()
 
     async def start(self) -> None:
         """Bind and serve. Raises BindError, or ValueError for a token that cannot be read."""
@@ -58,13 +59,12 @@ class AdminServer:
         connections = [each for runner in self._runners if runner.server for each in runner.server.connections]
         self._opened_s = {each: self._opened_s.get(each, now_s) for each in connections}
         for number, connection in enumerate(sorted(connections, key=self._opened_s.__getitem__, reverse=True)):
-            if number >= MAX_CONNECTIONS:
+            too_old = now_s - self._opened_s[connection] > LIFE_S
+            if (number >= MAX_CONNECTIONS or too_old) and connection not in self._answered:
                 connection.force_close()
-            elif now_s - self._opened_s[connection] > LIFE_S:
-                connection.close()
 
     async def _serve(self, name: str, routes: list[web.RouteDef], guards: Guards) -> None:
-        app = web.Application(middlewares=[problems, guards.middleware], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[self._mark, problems, guards.middleware], client_max_size=MAX_BODY_BYTES)
         app.add_routes(routes)
         app.on_response_prepare.append(_set_common_fields)
         runner = web.AppRunner(
@@ -80,6 +80,14 @@ class AdminServer:
         self._runners.append(runner)
         await runner.setup()
         await web.SockSite(runner, self.bound[name].sock).start()
+
+    @web.middleware
+    async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._answered.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._answered.discard(request.protocol)
 
 
 async def _set_common_fields(_: web.Request, response: web.StreamResponse) -> None:
