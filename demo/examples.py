@@ -19,6 +19,7 @@ WIDTH = 118
 async def show(session: aiohttp.ClientSession, base: str, question: Question) -> None:
     """Ask through the proxy and print both sides. Raises Failed for anything but 200."""
     print(f"$ {curl(base, question)}")
+    began = asyncio.get_running_loop().time()
     url = base + question.path
     async with session.post(url, data=question.body, headers=question.headers) as response:
         print(f"  HTTP/1.1 {response.status} {response.reason}")
@@ -26,7 +27,7 @@ async def show(session: aiohttp.ClientSession, base: str, question: Question) ->
             if name in response.headers:
                 print(f"  {name}: {response.headers[name]}")
         if question.streamed:
-            await _show_events(response)
+            await _show_events(response, began)
         else:
             print(textwrap.indent(textwrap.shorten(await response.text(), 3 * WIDTH), "  "))
         if response.status != 200:
@@ -34,10 +35,9 @@ async def show(session: aiohttp.ClientSession, base: str, question: Question) ->
     print()
 
 
-async def _show_events(response: aiohttp.ClientResponse) -> None:
+async def _show_events(response: aiohttp.ClientResponse, began: float) -> None:
     """Print the words of a stream as they arrive, and when the first and the last one came."""
     clock = asyncio.get_running_loop().time
-    began = clock()
     times, words, event = [], [], ""
     async for line in response.content:
         event += line.decode()
@@ -53,7 +53,7 @@ async def _show_events(response: aiohttp.ClientResponse) -> None:
 
 
 def curl(base: str, question: Question) -> str:
-    """The command that asks the same; the content type is left to curl's user in print, and models do not mind."""
+    """The command that asks the same."""
     headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in question.headers.items()]
     flags = ["-N"] if question.streamed else []
     return " ".join(["curl", *flags, base + question.path, *headers, "-d", shlex.quote(question.body.decode())])
