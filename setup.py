@@ -18,6 +18,7 @@ COMPILED = (
     "proxy/balance.py",
     "proxy/bodies.py",
     "proxy/chain.py",
+    "proxy/dispatch.py",
     "proxy/http1/answering.py",
     "proxy/http1/body.py",
     "proxy/http1/downstream.py",

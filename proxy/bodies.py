@@ -63,7 +63,8 @@ class Intake:
     """A request's body on its way from the client to the call.
 
     Mutable state: `_held`, the chunks that no call has taken yet, at most `HELD_BYTES` and one read beyond the pause,
-    or the limit of `read` and one read beyond it where a filter collects the whole body; `ended`, whether the client has sent all of it.
+    or the limit of `read` and one read beyond it where a filter collects the whole body; `ended`, whether the client
+    has sent all of it.
     """
 
     __slots__ = (

@@ -8,72 +8,46 @@ came, and whoever cannot take more pauses the other side.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from ..filters.api import Exchange, Failure, Headers, Outcome, Reason, Request, Response
+from ..filters.api import Failure, Headers, Outcome, Reason, Request, Response
 from . import trace
-from .bodies import Intake, Outlet
-from .chain import complete, failure_of
-from .exchange import Call, Client
-from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
-from .rescue import RESCUES, problem
+from .bodies import Outlet
+from .chain import complete
+from .dispatch import Dispatch
+from .exchange import Client
+from .rescue import problem
 
 if TYPE_CHECKING:
-    from ..config.snapshot import Backend, Route
+    from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
-    from .pool import BackendPool, Target
-    from .telemetry.stats import CallStats
-
-_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
-_MAX_ENDPOINTS_TRIED: Final = 3
 
 
-class LiveExchange(Exchange):
+class LiveExchange(Dispatch):
     """An exchange on its way. It is the `Caller` of its upstream call, and answers through its `Client`.
 
-    Mutable state: `_entered`, how far down the chain the request came; `_call`, the upstream call under way; `_begun`,
-    whether the client has the head; `_over`. What it occupies (a place of the backend, a timer, a task) is given back
-    in `_complete` and nowhere else.
+    Mutable state, beside that of `Dispatch`: `_begun`, whether the client has the head; `_outlet`, the answer's body
+    where it streams; `_reason`, why the answer is a refusal. What the exchange occupies (a place of the backend, a
+    timer, a task) is given back in `_complete` and nowhere else.
     """
 
-    __slots__ = (
-        "_begun", "_call", "_client", "_entered", "_first_byte", "_intake", "_outlet", "_over", "_plane", "_pool",
-        "_reason", "_resent", "_route", "_sent_bytes", "_spans", "_started", "_stats", "_status", "_task", "_timer",
-        "_tried", "_upgrade", "target",
-    )  # fmt: skip
+    __slots__ = ("_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status")
 
     def __init__(
         self, plane: DataPlane, client: ServerConnection, request: Request, route: Route, started: float,
         spans: trace.Context, upgrade: bytes | None,
     ) -> None:  # fmt: skip
-        super().__init__(request, route.name, route.backend.name, client.request_id, client.client, client.trusted)
-        self._plane = plane
-        self._client: Client | None = client
-        self._route = route
-        self._upgrade = upgrade
+        super().__init__(plane, client, request, route, spans, upgrade)
         self._started = started
-        self._spans = spans
-        self._intake: Intake | None = None if request.ended else Intake(request, client, self._spawn, self._undelivered)
         self._outlet: Outlet | None = None
-        self._entered = 0
-        self._call: Call | None = None
-        self._pool: BackendPool | None = None
-        self.target: Target | None = None
-        self._tried: list[Target] = []
-        self._resent = False
         self._begun = False
-        self._over = False
         self._first_byte = 0.0
         self._sent_bytes = 0
         self._status = 0
         self._reason: Reason | None = None
-        self._stats: CallStats | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     # Down the chain.
 
@@ -118,82 +92,6 @@ class LiveExchange(Exchange):
             self._run_request(index)
         else:
             self._run_response(response, 0)
-
-    # To the backend.
-
-    def _dispatch(self) -> None:
-        """Ask the chosen backend for a connection; `connected` or `unavailable` follows, at once or later."""
-        pool = self._plane.pool(self.backend)
-        backend = pool.backend
-        if self.request.ended or backend.json_rewrite is None:
-            self._connect(pool, backend)
-        else:
-            self._spawn(self._read_then_connect(pool, backend))
-
-    async def _read_then_connect(self, pool: BackendPool, backend: Backend) -> None:
-        try:
-            await self.request.read(backend.json_rewrite_limit)
-            if not self._over:
-                self._connect(pool, backend)
-        except Exception as error:
-            self._fail(self._named(error))
-
-    def _connect(self, pool: BackendPool, backend: Backend) -> None:
-        self._stats = pool.stats_of(self.route)
-        pool.enter()
-        self._stats.in_flight += 1
-        self._pool = pool
-        if backend.total_timeout and (not self._route.timeout or backend.total_timeout < self._route.timeout):
-            self._limit(backend.total_timeout)
-        pool.connect(self, self._tried)
-
-    def connected(self, call: Call, target: Target) -> None:
-        """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
-        if self._over:
-            call.cancel()
-            target.in_flight -= 1
-            return
-        self.target = target
-        self._call = call
-        try:
-            self._send_request(call, target, target.backend)
-        except Exception as error:
-            self._fail(self._named(error))
-
-    def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
-        request, intake = self.request, self._intake
-        content, ended, length = request.content, request.ended, request.length
-        if request.wraps is not None:
-            intake = self._intake = intake or Intake(request, self._client, self._spawn, self._undelivered)
-            content, ended = b"", False
-        elif not ended and intake is not None:
-            content, ended = intake.release(), intake.ended
-        elif backend.json_rewrite is not None:
-            content = rewritten_json(backend.json_rewrite, request, content)
-            length = len(content)
-        call.send(
-            self, backend, request.method, outgoing_target(backend, request),
-            outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
-            ended, length, self._upgrade,
-        )  # fmt: skip
-        if not ended and intake is not None and self._call is not None:
-            intake.follow(call)
-
-    def unavailable(self, failure: Failure, target: Target | None) -> None:
-        """No connection was to be had. No byte was sent, so another endpoint may be asked."""
-        if target is not None:
-            self._tried.append(target)
-        pool = self._pool
-        if (
-            pool is not None
-            and RESCUES[failure.reason].elsewhere
-            and len(self._tried) < _MAX_ENDPOINTS_TRIED
-            and pool.has_other(self._tried)
-        ):
-            self._plane.stats.count("retries_connect")
-            pool.connect(self, self._tried)
-        else:
-            self._fail(failure)
 
     # The client's words.
 
@@ -274,25 +172,9 @@ class LiveExchange(Exchange):
             self._client.tunnel(response, self._call, first)
 
     def call_lost(self, failure: Failure) -> None:
-        """The call failed. A safe request on a connection that had served before is asked once more: its close may
-        have crossed our request. Nothing else is ever sent again."""
+        """The call failed: it is made once more where that is safe, else the client is told."""
         call, self._call = self._call, None
-        stale = (
-            failure.reason == "upstream_closed"
-            and call is not None
-            and call.reused
-            and not call.answered
-            and not self._resent
-            and self.request.ended
-            and self.request.method in _SAFE
-        )
-        if stale and self._pool is not None and self.target is not None:
-            self._resent = True
-            self._plane.stats.count("retries_stale")
-            target, self.target = self.target, None
-            self._pool.leave(target)
-            self._pool.connect(self, self._tried, fresh=True)
-        else:
+        if not self._made_again(call, failure):
             self._fail(failure)
 
     # Back up the chain.
@@ -365,14 +247,11 @@ class LiveExchange(Exchange):
 
     def _open_outlet(self) -> Outlet:
         if self._outlet is None:
-            self._outlet = Outlet(self._client, self._call, self._spawn, self._delivered, self._undelivered)
+            self._outlet = Outlet(self._client, self._call, self._spawn, self._delivered, self._broken)
         return self._outlet
 
     def _delivered(self) -> None:
         self._complete(self._reason)
-
-    def _undelivered(self, error: Exception) -> None:
-        self._fail(self._named(error))
 
     # Endings.
 
@@ -401,17 +280,7 @@ class LiveExchange(Exchange):
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
-            self._task.cancel()
-        pool, stats = self._pool, self._stats
-        if stats is None:
-            stats = self._plane.stats.call(self.route, self._route.backend.name, self._route.backend.version)
-        elif pool is not None:
-            pool.leave(self.target)
-            pool.exit(self)
-            stats.in_flight -= 1
+        stats = self._released()
         now = monotonic()
         total = now - self._started
         first_byte = self._first_byte - self._started if self._first_byte else None
@@ -427,19 +296,3 @@ class LiveExchange(Exchange):
         if client is not None:
             self._client = None
             client.finished()
-
-    # Helpers.
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = self._plane.spawn_task(work)
-
-    def _limit(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._plane.loop.call_later(seconds, self._out_of_time)
-
-    def _out_of_time(self) -> None:
-        self._fail(Failure("upstream_timeout", "the time for the whole exchange is over"))
-
-    def _named(self, error: Exception, position: int | None = None) -> Failure:
-        return failure_of(error, self._route, self._entered - 1 if position is None else position, self)

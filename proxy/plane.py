@@ -27,6 +27,7 @@ from .timers import Wheel
 log = logging.getLogger(__name__)
 
 _MAX_TASKS = 10_000
+_CUT_S = 1.0  # how long connections that were cut may take to say so
 _DIGITS = 80  # of the ids of one exchange
 _DRAWN_AT_ONCE = 64
 _NO_BACKEND = Backend(name="", version="", endpoints=())
@@ -175,16 +176,22 @@ class DataPlane:
         self.draining = True
         for name in self._ports:
             self.unlisten(name)
-        if self.open_connections():
-            try:
-                await asyncio.wait_for(self._emptied.wait(), grace_s)
-            except TimeoutError:
-                left = [each for port in self._ports.values() for each in port.connections]
-                log.warning("drain: the grace period is over, cutting %d connections", len(left))
-                for connection in left:
-                    connection.cut()
+        if not await self._emptied_within(grace_s):
+            left = [each for port in self._ports.values() for each in port.connections]
+            log.warning("drain: the grace period is over, cutting %d connections", len(left))
+            for connection in left:
+                connection.cut()
+            await self._emptied_within(_CUT_S)
         for pool in self._pools.values():
             pool.close()
+
+    async def _emptied_within(self, seconds: float) -> bool:
+        if self.open_connections():
+            try:
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+            except TimeoutError:
+                return False
+        return True
 
     def open_connections(self) -> int:
         """Client connections, all ports together."""

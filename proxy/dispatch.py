@@ -1,0 +1,197 @@
+"""An exchange's way to its backend: a place among those in flight, a connection, the request, and what may be retried.
+
+Retried is only what cannot have had an effect: where no byte was sent, another endpoint is asked; where a connection
+that had served before closed without one byte of an answer, a safe request is sent once more (RFC 9110 section 9.2.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..filters.api import Exchange, Failure, Request
+from . import trace
+from .bodies import Intake
+from .chain import failure_of
+from .exchange import Call, Caller, Client
+from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
+from .rescue import RESCUES
+
+if TYPE_CHECKING:
+    from ..config.snapshot import Backend, Route
+    from .http1.downstream import ServerConnection
+    from .plane import DataPlane
+    from .pool import BackendPool, Target
+    from .telemetry.stats import CallStats
+
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
+_MAX_ENDPOINTS_TRIED: Final = 3
+
+
+class Dispatch(Exchange):
+    """The part of a live exchange that faces the backend.
+
+    Mutable state: `_entered`, how far down the chain the request came; `_pool`, where it has a place; `target` and
+    `_call`, the call under way; `_tried`, the targets that could not be reached; `_over`.
+    """
+
+    __slots__ = (
+        "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_resent", "_route", "_spans", "_stats",
+        "_task", "_timer", "_tried", "_upgrade", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, plane: DataPlane, client: ServerConnection, request: Request, route: Route, spans: trace.Context,
+        upgrade: bytes | None,
+    ) -> None:  # fmt: skip
+        super().__init__(request, route.name, route.backend.name, client.request_id, client.client, client.trusted)
+        self._plane = plane
+        self._client: Client | None = client
+        self._route = route
+        self._spans = spans
+        self._upgrade = upgrade
+        self._intake: Intake | None = None
+        if not request.ended:
+            self._intake = Intake(request, client, self._spawn, self._broken)
+        self._entered = 0
+        self._call: Call | None = None
+        self._pool: BackendPool | None = None
+        self.target: Target | None = None
+        self._tried: list[Target] = []
+        self._resent = False
+        self._over = False
+        self._stats: CallStats | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _fail(self, failure: Failure) -> None:
+        raise NotImplementedError
+
+    def _dispatch(self) -> None:
+        """Ask the chosen backend for a connection; `connected` or `unavailable` follows, at once or later."""
+        pool = self._plane.pool(self.backend)
+        backend = pool.backend
+        if self.request.ended or backend.json_rewrite is None:
+            self._connect(pool, backend)
+        else:
+            self._spawn(self._read_then_connect(pool, backend))
+
+    async def _read_then_connect(self, pool: BackendPool, backend: Backend) -> None:
+        try:
+            await self.request.read(backend.json_rewrite_limit)
+            if not self._over:
+                self._connect(pool, backend)
+        except Exception as error:
+            self._fail(self._named(error))
+
+    def _connect(self, pool: BackendPool, backend: Backend) -> None:
+        self._stats = pool.stats_of(self.route)
+        pool.enter()
+        self._stats.in_flight += 1
+        self._pool = pool
+        if backend.total_timeout and (not self._route.timeout or backend.total_timeout < self._route.timeout):
+            self._limit(backend.total_timeout)
+        pool.connect(self, self._tried)
+
+    def connected(self, call: Call, target: Target) -> None:
+        """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
+        if self._over:
+            call.cancel()
+            target.in_flight -= 1
+            return
+        self.target = target
+        self._call = call
+        try:
+            self._send_request(call, target, target.backend)
+        except Exception as error:
+            self._fail(self._named(error))
+
+    def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
+        request, intake = self.request, self._intake
+        content, ended, length = request.content, request.ended, request.length
+        if request.wraps is not None:
+            intake = self._intake = intake or Intake(request, self._client, self._spawn, self._broken)
+            content, ended = b"", False
+        elif not ended and intake is not None:
+            content, ended = intake.release(), intake.ended
+        elif backend.json_rewrite is not None:
+            content = rewritten_json(backend.json_rewrite, request, content)
+            length = len(content)
+        call.send(
+            cast(Caller, self), backend, request.method, outgoing_target(backend, request),
+            outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
+            ended, length, self._upgrade,
+        )  # fmt: skip
+        if not ended and intake is not None and self._call is not None:
+            intake.follow(call)
+
+    def unavailable(self, failure: Failure, target: Target | None) -> None:
+        """No connection was to be had. No byte was sent, so another endpoint may be asked."""
+        if target is not None:
+            self._tried.append(target)
+        pool = self._pool
+        if (
+            pool is not None
+            and RESCUES[failure.reason].elsewhere
+            and len(self._tried) < _MAX_ENDPOINTS_TRIED
+            and pool.has_other(self._tried)
+        ):
+            self._plane.stats.count("retries_connect")
+            pool.connect(self, self._tried)
+        else:
+            self._fail(failure)
+
+    def _made_again(self, call: Call | None, failure: Failure) -> bool:
+        """Whether the lost call is on its way once more: its close may have crossed our request."""
+        pool, target = self._pool, self.target
+        if (
+            failure.reason != "upstream_closed"
+            or call is None
+            or not call.reused
+            or call.answered
+            or self._resent
+            or not self.request.ended
+            or self.request.method not in _SAFE
+            or pool is None
+            or target is None
+        ):
+            return False
+        self._resent = True
+        self._plane.stats.count("retries_stale")
+        self.target = None
+        pool.leave(target)
+        pool.connect(self, self._tried, fresh=True)
+        return True
+
+    def _released(self) -> CallStats:
+        """Give everything back; return where the exchange is counted."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
+            self._task.cancel()
+        pool, stats, backend = self._pool, self._stats, self._route.backend
+        if stats is None:
+            return self._plane.stats.call(self.route, backend.name, backend.version)
+        if pool is not None:
+            pool.leave(self.target)
+            pool.exit(self)
+            stats.in_flight -= 1
+        return stats
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._plane.spawn_task(work)
+
+    def _limit(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._plane.loop.call_later(seconds, self._out_of_time)
+
+    def _out_of_time(self) -> None:
+        self._fail(Failure("upstream_timeout", "the time for the whole exchange is over"))
+
+    def _broken(self, error: Exception) -> None:
+        self._fail(self._named(error))
+
+    def _named(self, error: Exception, position: int | None = None) -> Failure:
+        return failure_of(error, self._route, self._entered - 1 if position is None else position, self)
