@@ -25,7 +25,7 @@ SHUTDOWN_S = 1.0
 
 
 class AdminServer:
-    """Mutable state: bound sockets (`admin`, `probes`), since when each connection is open, which are being answered."""
+    """Mutable state: bound sockets by name, since when each connection is open, which are answered."""
 
     def __init__(self, control: Control, part: AdminPart, base: str) -> None:
         self.bound: dict[str, Bound] = {}
