@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tests.kit.program import Program, running
 from tests.kit.raw import Answer, RawBackend
 
 from .transcript import Transcript, converse
+
+T = TypeVar("T")
 
 CONFIG = """
 listeners:
@@ -35,6 +38,11 @@ class Harness:
     def converse(self, segments: Sequence[bytes], script: Sequence[Answer] = ()) -> Transcript:
         """One conversation, whole."""
         return self._runner.run(converse(self.address, self.backend, segments, script))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Something else than a conversation, on the backend's loop."""
+        self.backend.forget()
+        return self._runner.run(work)
 
     def alarms(self) -> list[str]:
         """Lines of the program's log that no traffic may cause: a traceback, a failed filter, a dead worker."""
