@@ -45,6 +45,7 @@ async def test_a_body_goes_on_as_it_arrives_and_the_answer_may_come_first() -> N
         assert await call.exactly(3) == b"345"
         call.send(b"0\r\n\r\n")
         assert await client.chunk() == b""
+        await proxy.settled(lambda: proxy.idle() == 1)
         client.send(GET)
         assert (await call.message()).line == b"GET /v2/models/iris HTTP/1.1", "both connections live on"
 
@@ -67,6 +68,7 @@ async def test_chunks_both_ways_keep_their_borders_lose_extensions_and_trailers(
         assert await client.exactly(7) == b"2\r\nde\r\n"
         call.send(b"0\r\nX-Sum: 2\r\n\r\n")
         assert await client.exactly(5) == b"0\r\n\r\n"
+        await proxy.settled(lambda: proxy.idle() == 1)
         client.send(GET)
         assert (await call.message()).all(b"x-sum") == []
         call.send(OK)
@@ -96,7 +98,7 @@ async def test_pipelined_requests_are_asked_one_after_the_other_and_answered_in_
         call = await backend.accept()
         for n in range(3):
             assert (await call.message()).line == b"GET /%d HTTP/1.1" % n
-            call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n%d\r\n0\r\n\r\n" % n)
+            call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n)
         assert (await call.message()).body == b"12345"
         call.send(OK)
         client.send(GET[20:])
