@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_damaged_answers(wire: Harness, tally: dict[str, Counter[str]], kind: st
     assert not never, "\n" + "\n".join(never[:20])
 
 
-def _ending(rng: Random, answer: bytes) -> str:
+def _ending(rng: Random, answer: bytes) -> Literal["keep", "close"]:
     """A whole answer may leave its connection open; one that is not must end, or the test would wait for more."""
     whole = isinstance(read_response(answer), Response) and isinstance(read_response(answer, method=b"HEAD"), Response)
     return "keep" if whole and rng.random() < 0.7 else "close"
