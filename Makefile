@@ -23,13 +23,15 @@ SERVERS := kserve mlserver llama
 REAL_SERVER = $(filter $(SERVERS),$(SERVER))
 E2E_SERVERS = kserve llama $(if $(PYTHON_BEFORE_313),mlserver)
 
-.PHONY: help demo test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
+.PHONY: help setup demo test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## models, the proxy and a load; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
+setup: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## the environments alone, that of SERVER too
+
+demo: setup  ## models, the proxy and a load; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
 	@$(BIN)/python -m demo --server $(SERVER) $(if $(STAY),--stay) $(ARGS)
 
 test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
