@@ -22,6 +22,7 @@ from .configuration import Configuration
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
+from .telemetry.failures import Failures
 from .telemetry.recent import Recent
 from .telemetry.totals import Totals
 
@@ -54,9 +55,10 @@ class Control:
         self.started_s = time.monotonic()
         self.lag_s = 0.0
         self.totals = Totals()
+        self.failures = Failures()
         self.recent = Recent(self.totals)
         self.listening = Listening()
-        self.supervisor = Supervisor(loop, self.totals, workers)
+        self.supervisor = Supervisor(loop, self.totals, self.failures, workers)
         self.configuration = Configuration(loaded.file, self.listening, self.supervisor)
         self.admin = AdminServer(self, document.admin, loaded.base)
         self._loop = loop

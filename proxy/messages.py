@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from .telemetry.records import FailedExchange
 from .telemetry.stats import CallStats, Gauges
 
 
@@ -72,7 +73,8 @@ class Report(Message, tag="report"):
 class Records(Message, tag="records"):
     """Worker: droppable records in the order in which they came about."""
 
-    batch: list[msgspec.Raw]
+    batch: list[FailedExchange]
+    dropped: int  # by this worker since its start
 
 
 class Drained(Message, tag="drained"):

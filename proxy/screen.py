@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from .status import Call, LatencyMs, Status
 
 MOST_ROWS = 50
+MOST_FAILURES = 10
 
 
 def screen(status: Status) -> str:
     """The whole screen, without a final line break."""
     return "\n".join([_headline(status), *_calls(status), *_answers(status), *_pools(status), *_listeners(status),
-                      *_processes(status), *_warnings(status)])  # fmt: skip
+                      *_processes(status), *_failures(status), *_warnings(status)])  # fmt: skip
 
 
 def table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -106,7 +107,20 @@ def _processes(status: Status) -> Iterator[str]:
     yield from table([("PROCESS", "PID", "STATE", "UP", "MEMORY", "CPU", "LAG"), *rows], left=3)
 
 
+def _failures(status: Status) -> Iterator[str]:
+    rows = [
+        (each.when[11:19], each.route or "(none)", each.backend or "-", each.endpoint or "-", str(each.status),
+         each.reason, each.request_id, f"{each.total_ms:.0f} ms")
+        for each in status.failures[-MOST_FAILURES:]
+    ]  # fmt: skip
+    if rows:
+        head = ("FAILED", "ROUTE", "BACKEND", "ENDPOINT", "STATUS", "REASON", "REQUEST", "TOTAL")
+        yield from table([head, *rows], left=7)
+
+
 def _warnings(status: Status) -> Iterator[str]:
+    if status.records_dropped:
+        yield f"LOST  records {status.records_dropped:,}"
     if status.counters:
         yield "EVENTS  " + _counts(status.counters)
     lines = status.warnings or ["none"]

@@ -52,6 +52,19 @@ class Pool(msgspec.Struct):
     pending: int  # requests that wait for a connection
 
 
+class FailedCall(msgspec.Struct):
+    """One exchange that ended without the backend's whole answer."""
+
+    when: str
+    route: str
+    backend: str
+    endpoint: str
+    status: int
+    reason: str
+    request_id: str
+    total_ms: float
+
+
 class Listener(msgspec.Struct):
     """One bound address."""
 
@@ -110,5 +123,7 @@ class Status(msgspec.Struct):
     listeners: list[Listener]
     processes: list[Process]
     counters: dict[str, int]
+    failures: list[FailedCall]  # the last ones, oldest first; clients that left are not among them
+    records_dropped: int  # failures, and later spans, that were not told because nobody took them in time
     not_active: list[str]  # configured, but this version does not do it yet
     warnings: list[str]  # what an operator should look at now

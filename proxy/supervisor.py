@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from . import messages
 from .log import logger
+from .telemetry.failures import Failures
 from .telemetry.totals import Totals
 from .worker_process import WorkerProcess
 
@@ -45,10 +46,16 @@ class Supervisor:
     """Mutable state: the workers by slot, the generation that they serve, and how often each slot died young."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, totals: Totals, wanted: int, silent_ticks: int = SILENT_TICKS
+        self,
+        loop: asyncio.AbstractEventLoop,
+        totals: Totals,
+        failures: Failures,
+        wanted: int,
+        silent_ticks: int = SILENT_TICKS,
     ) -> None:
         self._loop = loop
         self._totals = totals
+        self._failures = failures
         self._silent_ticks = silent_ticks
         self.wanted = wanted
         self.workers: dict[int, WorkerProcess] = {}
@@ -141,6 +148,8 @@ class Supervisor:
         match notice:
             case messages.Report():
                 self._totals.update(worker.slot, notice)
+            case messages.Records():
+                self._failures.take(worker.slot, notice)
             case messages.Built(error=str(error)) if self._current and notice.version == self._current.version:
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()
@@ -150,6 +159,7 @@ class Supervisor:
 
     def _on_death(self, worker: WorkerProcess, how: str) -> None:
         self._totals.retire(worker.slot)
+        self._failures.retire(worker.slot)
         if self.workers.get(worker.slot) is worker:
             del self.workers[worker.slot]
         self._wake()

@@ -119,6 +119,7 @@ class Worker:
     async def _finish(self, grace_s: float) -> None:
         await self._plane.drain(grace_s)
         self._send_report(self._stats.take_changed(), self._plane.gauges(), 0.0)
+        self._offer_records()
         self._channel.send(messages.encode(messages.Drained()))
         self._channel.flush_blocking(FLUSH_S)
 
@@ -126,8 +127,15 @@ class Worker:
         now = time.monotonic()
         lag_s, self._due = max(0.0, now - self._due), now + REPORT_EVERY_S
         self._loop.call_later(REPORT_EVERY_S, self._tick)
+        self._offer_records()
         if not self._channel.congested:
             self._send_in_turns(self._stats.take_changed(), self._plane.gauges(), lag_s)
+
+    def _offer_records(self) -> None:
+        records = self._stats.records
+        batch = records.take()
+        if batch and not self._channel.offer(messages.encode(messages.Records(batch, records.dropped))):
+            records.dropped += len(batch)
 
     def _send_in_turns(self, calls: list[CallStats], gauges: Gauges | None, lag_s: float) -> None:
         self._send_report(calls[:CALLS_PER_REPORT], gauges, lag_s)

@@ -14,7 +14,7 @@ from ...config.schema import Document
 from ...filters.units import enc_hook
 from ..configuration import Configuration, now_text
 from ..processes import usage
-from ..status import SCHEMA, Call, Config, LatencyMs, Listener, Pool, Process, Rejection, Status
+from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
 from ..telemetry.stats import CallStats
 from .redact import redacted
@@ -49,6 +49,8 @@ def status_of(control: Control, calls: list[CallStats]) -> Status:
         listeners=_listeners(control),
         processes=_processes(control),
         counters=control.totals.counters(),
+        failures=_failures(control),
+        records_dropped=control.failures.dropped,
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
     )
@@ -147,6 +149,14 @@ def _listeners(control: Control) -> list[Listener]:
         )
         for name, bound in control.listening.bound.items()
     ]
+
+
+def _failures(control: Control) -> list[FailedCall]:
+    return [
+        FailedCall(when, each.route, each.backend, each.endpoint, each.status, each.reason, each.request_id,
+                   round(each.total_ms, 3))
+        for when, each in control.failures.last
+    ]  # fmt: skip
 
 
 def _processes(control: Control) -> list[Process]:

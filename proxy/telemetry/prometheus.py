@@ -127,6 +127,10 @@ def _program(out: Exposition, status: Status, rejected: int) -> None:
         (({"event": name}, count) for name, count in status.counters.items()),
     )  # fmt: skip
     out.family(
+        "understudy_telemetry_dropped_total", "counter", "What was not told because nobody took it in time.",
+        (({"kind": "records"}, status.records_dropped),),
+    )  # fmt: skip
+    out.family(
         "understudy_workers", "gauge", "Worker processes.",
         (({"state": "wanted"}, status.workers_wanted), ({"state": "serving"}, status.workers_serving)),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from math import log
 
 import msgspec
 
+from .records import FailedExchange, Records
 from .sketch import OFFSET, SCALE, SHIFT_S
 
 
@@ -104,6 +105,7 @@ class Stats:
         self._calls: dict[tuple[str, str, str], CallStats] = {}
         self._in_flight_sent: dict[tuple[str, str, str], int] = {}
         self.counters: dict[str, int] = {}
+        self.records = Records()
 
     def call(self, route: str, backend: str, version: str) -> CallStats:
         """The statistics of these three names, the same object every time."""
@@ -116,6 +118,21 @@ class Stats:
     def count(self, name: str, by: int = 1) -> None:
         """Add to a named counter. The name must come from the code or the configuration, never from a request."""
         self.counters[name] = self.counters.get(name, 0) + by
+
+    def fail(
+        self,
+        route: str,
+        backend: str,
+        endpoint: str | None,
+        status: int,
+        reason: str,
+        request_id: bytes,
+        total_s: float,
+    ) -> None:
+        """Tell the operator of one exchange that failed. A client that left is counted, but no failure to look at."""
+        if reason != "client_gone":
+            name = request_id.decode("ascii", "replace")
+            self.records.offer(FailedExchange(route, backend, endpoint or "", status, reason, name, total_s * 1000))
 
     def calls(self) -> Iterator[CallStats]:
         """Every call's statistics, in the order of their first use."""

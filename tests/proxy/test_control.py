@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from tests.kit.ask import exists, get, refused, status, until, worker_pids
+from tests.kit.ask import exists, get, refused, status, understudy, until, worker_pids
 from tests.kit.held import HeldBackend, held_backend
 from tests.kit.program import Program, running
 
@@ -126,6 +126,20 @@ class Caller:
             self.answer = problem
         finally:
             self._connection.close()
+
+
+def test_the_last_failures_are_shown_with_their_request_ids(tmp_path: Path) -> None:
+    with held_backend() as backend:
+        text = config(backend)
+    with running(text, tmp_path) as program:
+        assert get(program.url("ingress") + "/", {"X-Request-Id": "forged"})[0] == 503
+        until(lambda: status(program)["failures"] != [])
+        (failure,) = status(program)["failures"]
+        assert (failure["route"], failure["backend"], failure["status"]) == ("all", "stable", 503)
+        assert failure["reason"] == "connect_failed"
+        assert failure["request_id"] != "forged"
+        shown = understudy("status", "--admin", program.url("admin"), folder=tmp_path).stdout
+        assert f"connect_failed  {failure['request_id']}" in shown
 
 
 def test_sigterm_lets_an_exchange_in_flight_finish_while_new_connections_are_refused(

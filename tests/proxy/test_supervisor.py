@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from understudy.config.load import load_bytes
 from understudy.proxy.supervisor import Generation, Rejected, Supervisor
+from understudy.proxy.telemetry.failures import Failures
 from understudy.proxy.telemetry.totals import Totals
 
 CONFIG = """
@@ -36,7 +37,7 @@ def supervised(scenario: Callable[[Supervisor, socket.socket], Awaitable[None]],
     """Run the scenario over one supervisor of one worker, and see to it that nothing is left."""
 
     async def main() -> None:
-        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), 1, silent_ticks)
+        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), Failures(), 1, silent_ticks)
         with socket.create_server(("127.0.0.1", 0)) as sock:
             try:
                 async with asyncio.timeout(30):

@@ -46,7 +46,7 @@ def read(text: str) -> list[Sample]:
 
 def status() -> Status:
     config = Config("f", "abc", 3, "2026-01-01T00:00:00Z", None)
-    return Status("s", "0.1.0", "i", "g", "ready", 1.0, 2, 2, 5, config, [], [], [], [], {"retries": 4}, [], [])
+    return Status("s", "0.1.0", "i", "g", "ready", 1.0, 2, 2, 5, config, [], [], [], [], {"retries": 4}, [], 7, [], [])
 
 
 def test_a_page_is_of_the_grammar_and_counts_right() -> None:
@@ -73,6 +73,7 @@ def test_a_page_is_of_the_grammar_and_counts_right() -> None:
     assert found["understudy_config_reloads_total", "rejected"] == 2
     assert found["understudy_events_total", "retries"] == 4
     assert found["understudy_ready",] == 1
+    assert found["understudy_telemetry_dropped_total", "records"] == 7
 
 
 @given(st.lists(st.floats(min_value=0, max_value=5000)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from understudy.proxy.messages import Report
+from understudy.proxy.messages import Records, Report
+from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
-from understudy.proxy.telemetry.stats import CallStats, Gauges, ListenerGauge, PoolGauge
+from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
+from understudy.proxy.telemetry.stats import CallStats, Gauges, ListenerGauge, PoolGauge, Stats
 from understudy.proxy.telemetry.totals import Totals
 
 KEY = ("r", "b", "1")
@@ -124,3 +126,34 @@ def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
     assert recent.errors(now) == 0.0
     assert recent.first_byte(now).p99 == pytest.approx(2, rel=0.02)
     assert recent.total(now).p99 == pytest.approx(4, rel=0.02)
+
+
+def failed(number: int) -> FailedExchange:
+    return FailedExchange("r", "b", "h:1", 502, "upstream_closed", f"id-{number}", 1.0)
+
+
+def test_the_last_failures_of_all_workers_are_kept_and_losses_counted_beyond_a_death() -> None:
+    failures = Failures()
+    failures.take(0, Records([failed(number) for number in range(MOST_KEPT)], dropped=3))
+    failures.take(1, Records([failed(MOST_KEPT)], dropped=4))
+    assert [each.exchange.request_id for each in failures.last][:: MOST_KEPT - 1] == ["id-1", f"id-{MOST_KEPT}"]
+    assert failures.dropped == 7
+    failures.retire(0)
+    failures.take(0, Records([], dropped=1))
+    assert failures.dropped == 8
+
+
+def test_a_worker_keeps_so_many_failures_for_control_and_no_more() -> None:
+    stats = Stats()
+    for number in range(MOST_WAITING + 5):
+        stats.fail("r", "b", "h:1", 502, "upstream_closed", b"id-%d" % number, 0.5)
+    taken = stats.records.take()
+    assert (len(taken), stats.records.dropped) == (MOST_WAITING, 5)
+    assert taken[0] == FailedExchange("r", "b", "h:1", 502, "upstream_closed", "id-0", 500.0)
+    assert stats.records.take() == []
+
+
+def test_a_client_that_left_is_no_failure_to_look_at() -> None:
+    stats = Stats()
+    stats.fail("r", "b", None, 0, "client_gone", b"id", 0.5)
+    assert stats.records.take() == []
