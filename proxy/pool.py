@@ -64,9 +64,9 @@ class Target:
         self.down_until = 0.0
 
     def warm(self) -> ClientConnection | None:
-        """The warm connection used last."""
+        """The warm connection used last; those that rest stand in front, so that they are taken last."""
         idle = self.idle
-        while idle:
+        while idle and not idle[-1].resting:
             connection = idle.pop()
             if connection.usable:
                 return connection
@@ -75,12 +75,15 @@ class Target:
 
     def freed(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it may serve another call."""
-        if self.pool.closed or self.pool.serve_waiting(self, connection):
-            if self.pool.closed:
-                connection.discard(abort=False)
-            return
-        connection.idle_for(self.backend.keep_alive)
-        self.idle.append(connection)
+        pool = self.pool
+        if pool.closed:
+            connection.discard(abort=False)
+        elif connection.resting:
+            connection.idle_for(self.backend.keep_alive)
+            self.idle.insert(0, connection)
+        elif not pool.waited_for or not pool.serve_waiting(self, connection):
+            connection.idle_for(self.backend.keep_alive)
+            self.idle.append(connection)
 
     def lost(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it is gone."""
@@ -201,9 +204,14 @@ class BackendPool:
         else:
             self._open(target, waiter)
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether any request waits for a connection."""
+        return bool(self._waiting)
+
     def serve_waiting(self, target: Target, connection: ClientConnection) -> bool:
         """Hand a freed connection to a request that waits for one."""
-        if not self._waiting or target not in self.targets:
+        if target not in self.targets:
             return False
         waiter = self._waiting.popleft()
         connection.reused = True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 1000
 _MAX_INTERIMS = 32
-_REST_S = 0.05
+_REST_S = 0.1
 """How long a connection rests after a streamed answer. Some servers, cpp-httplib and with it llama.cpp among them,
 close after a stream without having said so; a POST that met the closing could not be sent again."""
 _VERSION = b"HTTP/1."
@@ -48,8 +48,8 @@ class ClientConnection:
 
     __slots__ = (
         "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method", "_owner", "_paused",
-        "_reader", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_s", "reused",
-        "transport",
+        "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_s",
+        "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, wheel: Wheel) -> None:
@@ -63,7 +63,7 @@ class ClientConnection:
         self.look_s = NEVER
         self._buffer = b""
         self._reader: BodyReader | None = None
-        self._first_byte_s = self._idle_s = 0.0
+        self._first_byte_s = self._idle_s = self._rests_until = 0.0
         self._method = b""
         self._interims = 0
         self._asked = self._sent = self._chunked = self._spent = self._tunnel = self._paused = False
@@ -144,6 +144,11 @@ class ClientConnection:
         """Keep for another call, and no longer than this."""
         self.reused = True
         self._expect_within(seconds)
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is too early to tell that the backend keeps the connection."""
+        return self._rests_until > self._wheel.now
 
     @property
     def usable(self) -> bool:
@@ -336,13 +341,7 @@ class ClientConnection:
         else:
             if self._paused:
                 self.resume()
-            if streamed:
-                asyncio.get_running_loop().call_later(_REST_S, self._rested)
-            else:
-                self._owner.freed(self)
-
-    def _rested(self) -> None:
-        if self.transport is not None:
+            self._rests_until = self._wheel.now + _REST_S if streamed else 0.0
             self._owner.freed(self)
 
     def _fail(self, failure: Failure) -> None:
