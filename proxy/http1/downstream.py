@@ -7,6 +7,8 @@ its one framing. Bytes behind the end of a request wait, within a bound, until i
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _READ_AHEAD_BYTES = 64 * 1024
 _DISCARD_BYTES = 1024 * 1024
 _DISCARD_S = 1.0
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
 class ServerConnection(AnswerWriter):
@@ -277,6 +280,8 @@ class ServerConnection(AnswerWriter):
         self._keep_alive = False
         if self.transport is not None:
             self._closing = True
+            if self._minor == 0:  # without chunks, an answer's end is its connection's: only a reset tells them apart
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
 
     def resume(self) -> None:

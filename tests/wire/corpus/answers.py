@@ -217,6 +217,10 @@ CHUNKS: list[Hostile] = [
     ),
     cut("a huge extension", chunked("5;a=" + "b" * 100_000 + "\r\nhello\r\n0\r\n\r\n"), "RFC 9112 7.1.1"),
     cut("huge trailers", chunked("5\r\nhello\r\n0\r\nX-Sum: " + "1" * 100_000 + "\r\n\r\n"), "contract: bounded"),
+    Hostile("cut for HTTP/1.0", chunked("5\r\nhello\r\n"), "cut", "fault 6: an end is no cut",
+            sent=raw("GET /t HTTP/1.0", "Host: a.test")),
+    Hostile("cut inside a chunk for HTTP/1.0", chunked("5\r\nhel"), "cut", "fault 6: an end is no cut",
+            sent=raw("GET /t HTTP/1.0", "Host: a.test")),
     cut("a reset between chunks", chunked("5\r\nhello\r\n"), "fault 6", then="reset"),
 ]  # fmt: skip
 
