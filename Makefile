@@ -12,6 +12,9 @@ LENGTH ?= short
 SERVER ?= builtin
 export LENGTH
 
+# One that is there keeps its interpreter: a second one in the same folder would break both.
+environment = { $(2)/bin/python -m pip --version >/dev/null 2>&1 || $(1) -m venv --clear $(2); }
+
 BIN := .venv/bin
 COMPILED := .venv-compiled
 CAN_COMPILE := $(BIN)/python -c 'import pathlib, shutil, sys, sysconfig; \
@@ -83,7 +86,7 @@ packages:
 .venv/run.stamp: requirements.lock pyproject.toml setup.py
 	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv .venv
+	@$(call environment,$(PYTHON),.venv)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
 	@UNDERSTUDY_COMPILE=0 $(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -94,7 +97,7 @@ packages:
 
 # An installation as users have it, not an editable one: compiled where a C compiler is at hand.
 $(COMPILED)/packages.stamp: requirements-dev.lock requirements-bench.lock .venv/dev.stamp
-	@$(BIN)/python -m venv $(COMPILED)
+	@$(call environment,$(BIN)/python,$(COMPILED))
 	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
 	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-bench.lock
 	@touch $@
@@ -111,7 +114,7 @@ $(COMPILED)/stamp: $(COMPILED)/packages.stamp pyproject.toml setup.py $(SOURCES)
 .venv-%/stamp: demo/servers/%.lock
 	@$(if $(SERVER_PYTHON),,echo "no Python that $* runs on $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv-$* (a model server: some hundred megabytes)"
-	@$(SERVER_PYTHON) -m venv .venv-$*
+	@$(call environment,$(SERVER_PYTHON),.venv-$*)
 	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $<
 	@touch $@
 
@@ -120,7 +123,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(ARGS)
 
 lock:  ## resolve every lock file anew (ARGS=--upgrade for the newest versions)
-	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install $(PIP_FLAGS) uv
+	@$(call environment,$(PYTHON),.venv-lock) && .venv-lock/bin/pip install $(PIP_FLAGS) uv
 	$(COMPILE) pyproject.toml --extra build -o requirements.lock
 	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) pyproject.toml --extra build --extra bench -c requirements-dev.lock -o requirements-bench.lock
