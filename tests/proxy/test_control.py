@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -54,6 +55,48 @@ def test_a_killed_worker_is_replaced_within_a_second_and_no_connection_is_refuse
         found = status(program)
         assert (found["worker_restarts"], found["workers_serving"]) == (1, 1)
         assert found["warnings"] == ["1 workers died in the last 10 minutes"]
+
+
+class Crowd:
+    """Callers that connect, ask and leave without a pause, each in a thread of its own; `met` counts what they met."""
+
+    def __init__(self, address: tuple[str, int], callers: int) -> None:
+        self.met: Counter[str] = Counter()
+        self._address = address
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with socket.create_connection(self._address, timeout=10) as connection:
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    self.met["answered" if connection.recv(1000).startswith(b"HTTP/1.1 200 ") else "cut"] += 1
+            except ConnectionRefusedError:
+                self.met["refused"] += 1
+            except ConnectionError:
+                self.met["cut"] += 1
+
+    def leave(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_under_a_crowd_a_killed_worker_costs_only_what_it_had_in_flight(backend: HeldBackend, tmp_path: Path) -> None:
+    callers, kills = 4, 3
+    with running(config(backend, workers=2), tmp_path) as program:
+        crowd = Crowd(program.address("ingress"), callers)
+        for number in range(kills):
+            os.kill(worker_pids(program)[0], signal.SIGKILL)
+            until(lambda: status(program)["worker_restarts"] == number + 1)  # noqa: B023 - it is asked at once
+            until(lambda: status(program)["workers_serving"] == 2)
+        crowd.leave()
+        assert crowd.met["refused"] == 0
+        assert crowd.met["cut"] <= callers * kills
+        assert crowd.met["answered"] > 100
 
 
 def test_totals_never_go_backwards_when_a_worker_dies(backend: HeldBackend, tmp_path: Path) -> None:
