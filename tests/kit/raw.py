@@ -38,6 +38,7 @@ class Answer:
 
     segments: tuple[bytes, ...]
     then: Literal["keep", "close", "reset"] = "keep"
+    early: bool = False  # sent as soon as the request's head is there
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +50,7 @@ class Connection:
     understood: int = 0
     broken: Refusal | None = None
     closed: bool = False
+    transport: asyncio.Transport | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -57,12 +59,16 @@ class Connection:
 
 
 class RawBackend:
-    """Accepts, records, answers. Mutable state: `connections`, the `log` of whole requests, the `script`."""
+    """Accepts, records, answers. Mutable state: `connections`, the `log` of whole requests, the `script`.
+
+    `delay_s` is asked before each good answer for how long the model thinks.
+    """
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.log: list[tuple[Connection, Request]] = []
         self.script: deque[Answer] = deque()  # one for each of the next requests; good answers when it is empty
+        self.delay_s: Callable[[], float] | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
@@ -77,6 +83,12 @@ class RawBackend:
         self._server.close()
         if hasattr(self._server, "close_clients"):
             self._server.close_clients()
+
+    def push(self, data: bytes) -> None:
+        """Send bytes that nobody asked for on every open connection."""
+        for each in self.connections:
+            if each.transport is not None and not each.closed:
+                each.transport.write(data)
 
     def forget(self) -> None:
         """Drop the log and the records of closed connections; open ones keep what is not understood yet."""
@@ -95,7 +107,8 @@ class _BackendProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.record = Connection(len(self.backend.connections))
+        self.record = Connection(len(self.backend.connections), transport=transport)
+        self.answered_early = False
         self.backend.connections.append(self.record)
 
     def data_received(self, data: bytes) -> None:
@@ -104,6 +117,7 @@ class _BackendProtocol(asyncio.Protocol):
         while record.understood < len(record.data) and record.broken is None and not self.transport.is_closing():
             request = read_request(bytes(record.data), record.understood)
             if isinstance(request, Incomplete):
+                self._answer_early(request)
                 return
             if isinstance(request, Refusal):
                 record.broken = request
@@ -111,11 +125,27 @@ class _BackendProtocol(asyncio.Protocol):
                 return
             record.understood = request.end
             self.backend.log.append((record, request))
-            self._answer(request)
+            if not self.answered_early:
+                self._answer(request)
+            self.answered_early = False
+
+    def _answer_early(self, request: Incomplete) -> None:
+        script = self.backend.script
+        if request.head is not None and not self.answered_early and script and script[0].early:
+            self.answered_early = True
+            self._send(script.popleft())
 
     def _answer(self, request: Request) -> None:
-        script = self.backend.script
-        answer = script.popleft() if script else Answer((good_answer(request),))
+        backend = self.backend
+        if backend.script:
+            self._send(backend.script.popleft())
+        elif backend.delay_s is None:
+            self._send(Answer((good_answer(request),)))
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(backend.delay_s(), self._send, Answer((good_answer(request),)))
+
+    def _send(self, answer: Answer) -> None:
         for segment in answer.segments:
             self.transport.write(segment)
         if answer.then == "close":
