@@ -7,7 +7,7 @@ bytes behind its end; None while it has not ended.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 import httptools
 
@@ -16,7 +16,8 @@ from .head import Head
 
 _OVERHEAD_BYTES = 16 * 1024
 _OVERHEAD_PER_CHUNK_BYTES = 32
-_BLANK_LINE = b"\r\n\r\n"
+_BLANK_LINE: Final = b"\r\n\r\n"
+_SEMICOLON: Final = ord(";")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # Possessive repeats only: it cannot backtrack.
@@ -80,7 +81,7 @@ class ChunkedBody:
         head = self._head
         at = 0
         try:
-            if self._line or b";" in data:
+            if self._line or _SEMICOLON in data:
                 at = self._feed_lines(data)
             while not head.ended and at < len(data):
                 border = self._next_border(data, at)
@@ -110,9 +111,9 @@ class ChunkedBody:
             chunks, piece = head.chunks, data[at:border]
             head.parser.feed_data(piece)
             line = self._line + piece
-            if head.chunks != chunks and b";" in line and _EXTENSIONS.fullmatch(line[line.find(b";") :]) is None:
+            if head.chunks != chunks and _SEMICOLON in line and _EXTENSIONS.fullmatch(line[line.find(b";") :]) is None:
                 raise Failure(self._reason, "malformed chunked body: invalid chunk extension")
-            self._line = line[:_OVERHEAD_BYTES] if found < 0 and b";" in line else b""
+            self._line = line[:_OVERHEAD_BYTES] if found < 0 and _SEMICOLON in line else b""
             at = border
         return at
 

@@ -48,6 +48,10 @@ _NOTHING: Final[frozenset[bytes]] = frozenset()
 _SPACE: Final = 0x20
 _ZERO: Final = 0x30
 _VERSION_AT: Final = len(b"HTTP/1.")
+_OPENING: Final = ord("[")
+_CLOSING: Final = ord("]")
+_DOT: Final = ord(".")
+_PERCENT: Final = ord("%")
 _MAX_NOMINATIONS = 10
 _LONGEST_AUTHORITY = 1024
 _REMEMBERED_AUTHORITIES = 256
@@ -279,6 +283,8 @@ def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Reason) 
     value = fields.get(b"connection")
     if value is None:
         return minor == 1, _NOTHING
+    if value == b"keep-alive":
+        return True, _NOTHING
     options = frozenset(option.strip(b" \t") for option in value.lower().split(b","))
     keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     nominated = options - {b"close", b"keep-alive", b""}
@@ -306,9 +312,10 @@ def _check_target(head: RequestHead) -> None:
         head.target = target
     border = target.find(b"?")
     path = target if border < 0 else target[:border]
-    if b"[" in path or b"]" in path:
+    # A number is looked for at once; a bytes object would first be tried as one, which costs an exception each time.
+    if _OPENING in path or _CLOSING in path:
         raise Failure("bad_request", "the request target is not a valid URI reference")
-    if (b"." in path or b"%2" in path) and _DOT_SEGMENT.search(path):
+    if (_DOT in path or _PERCENT in path) and _DOT_SEGMENT.search(path):
         raise Failure("bad_request", "dot segments in the request target")
     head.authority = host or b""
 
