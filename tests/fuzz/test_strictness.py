@@ -15,6 +15,7 @@ from random import Random
 from typing import Literal
 
 import pytest
+from understudy.proxy.http1 import head
 
 from tests.kit.raw import Answer
 from tests.kit.strict import Response, read_response
@@ -44,6 +45,7 @@ def tally() -> Iterator[dict[str, Counter[str]]]:
         document = {
             "what": "each corpus case as it is and damaged; 'never' must be 0, the rest is told for completeness",
             "mutants_per_case": MUTANTS,
+            "data_plane": "compiled" if str(head.__file__).endswith(".so") else "interpreted",
             "seconds": round(time.monotonic() - started),
             "never": {kind: total[kind] for kind in (*NEVER, "crash")},
             "total": dict(sorted(total.items())),
