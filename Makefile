@@ -73,7 +73,7 @@ format: .venv/dev.stamp  ## ruff: rewrite what it can
 
 typecheck: .venv/dev.stamp .typecheck/understudy/filters .typecheck/understudy/config .typecheck/understudy/proxy  ## mypy --strict
 	$(BIN)/mypy -p understudy.filters -p understudy.config -p understudy.proxy
-	$(BIN)/mypy -p demo
+	$(BIN)/mypy -p demo -p bench
 
 # mypy finds the three folders under their import names through symlinks.
 .typecheck/understudy/%:
@@ -81,7 +81,7 @@ typecheck: .venv/dev.stamp .typecheck/understudy/filters .typecheck/understudy/c
 	@ln -sfn ../../$* $@
 
 packages:
-	@tests/install-debian-packages tests/debian-packages.txt
+	@tests/install-debian-packages tests/debian-packages.txt bench/debian-packages.txt
 
 .venv/run.stamp: requirements.lock pyproject.toml setup.py
 	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)

@@ -34,8 +34,8 @@ def binary_infer(id: str, rows: Sequence[Sequence[float]], *, answer_binary: boo
     """V2's binary tensors: a JSON head whose length a header field tells, then the raw little-endian values."""
     values = [value for row in rows for value in row]
     raw = struct.pack(f"<{len(values)}d", *values)
-    tensor = {"name": "flowers", "shape": [len(rows), 4], "datatype": "FP64"}
-    tensor["parameters"] = {"binary_data_size": len(raw)}
+    size = {"binary_data_size": len(raw)}
+    tensor = {"name": "flowers", "shape": [len(rows), 4], "datatype": "FP64", "parameters": size}
     head = json.dumps({"id": id, "parameters": {"binary_data_output": answer_binary}, "inputs": [tensor]}).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
     return Ask("POST", INFER, head + raw, headers)
