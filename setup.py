@@ -19,6 +19,7 @@ COMPILED = (
     "proxy/bodies.py",
     "proxy/chain.py",
     "proxy/dispatch.py",
+    "proxy/exchange.py",
     "proxy/http1/answering.py",
     "proxy/http1/body.py",
     "proxy/http1/downstream.py",
@@ -31,6 +32,8 @@ COMPILED = (
     "proxy/plane.py",
     "proxy/pool.py",
     "proxy/rescue.py",
+    "proxy/telemetry/count.py",
+    "proxy/telemetry/sketch.py",
     "proxy/timers.py",
     "proxy/trace.py",
 )

@@ -2,6 +2,7 @@
 
 A client's codec reads requests and calls `begin` on the pipeline; the exchange answers through `Client`. A backend's
 codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever cannot take more bytes says so.
+`Client` and `Call` are classes to derive from rather than protocols, since compiled code calls their methods directly.
 """
 
 from __future__ import annotations
@@ -14,48 +15,50 @@ if TYPE_CHECKING:
     from ..config.snapshot import Backend
 
 
-class Client(Protocol):
+class Client:
     """The client's side of one exchange. After `lost` nothing may be sent."""
+
+    __slots__ = ()
 
     def proceed(self) -> None:
         """The body is wanted now: a client that waits for leave gets it."""
-        ...
+        raise NotImplementedError
 
     def interim(self, status: int, headers: Headers) -> None:
         """Pass on a 1xx answer, where the client's protocol knows them."""
-        ...
+        raise NotImplementedError
 
     def answer(self, response: Response) -> None:
         """Send a head with the content at hand; it ends the answer when `response.ended`."""
-        ...
+        raise NotImplementedError
 
     def data(self, chunk: bytes, ended: bool) -> None:
         """Send more of the answer's body, its end with it when `ended`."""
-        ...
+        raise NotImplementedError
 
     def tunnel(self, response: Response, call: Call, first: bytes) -> None:
         """Confirm the switch of protocols and pass bytes through from now on, beginning with `first`."""
-        ...
+        raise NotImplementedError
 
     def cut(self) -> None:
         """Break the answer off so that nobody takes it for complete."""
-        ...
+        raise NotImplementedError
 
     def pause(self) -> None:
         """Take no more of the request's body."""
-        ...
+        raise NotImplementedError
 
     def resume(self) -> None:
         """Take the request's body again."""
-        ...
+        raise NotImplementedError
 
     def progressed(self) -> bool:
         """Whether the client took any byte since it was last asked."""
-        ...
+        raise NotImplementedError
 
     def finished(self) -> None:
         """The exchange is over; the next one may begin."""
-        ...
+        raise NotImplementedError
 
 
 class Caller(Protocol):
@@ -84,8 +87,10 @@ class Caller(Protocol):
     def client_progressed(self) -> bool: ...
 
 
-class Call(Protocol):
+class Call:
     """One request to a backend and its answer."""
+
+    __slots__ = ()
 
     reused: bool  # the connection served another call before
     answered: bool  # at least one byte of an answer came
@@ -95,24 +100,28 @@ class Call(Protocol):
         content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
     ) -> None:  # fmt: skip
         """Send a request with the content at hand; `length` is that of the whole body, None when nobody knows it."""
-        ...
+        raise NotImplementedError
 
-    def write(self, chunk: bytes) -> None: ...
+    def write(self, chunk: bytes) -> None:
+        raise NotImplementedError
 
     def finish(self) -> None:
         """The request's body has ended."""
-        ...
+        raise NotImplementedError
 
     def cancel(self) -> None:
         """End the call at once, so that the backend stops working on it. Nothing is reported any more."""
-        ...
+        raise NotImplementedError
 
-    def pause(self) -> None: ...
+    def pause(self) -> None:
+        raise NotImplementedError
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        raise NotImplementedError
 
     def pass_through(self, data: bytes) -> None:
         """After a switch of protocols: bytes as they are."""
-        ...
+        raise NotImplementedError
 
-    def pass_end(self) -> None: ...
+    def pass_end(self) -> None:
+        raise NotImplementedError

@@ -19,6 +19,7 @@ from .chain import complete
 from .dispatch import Dispatch
 from .exchange import Client
 from .rescue import problem
+from .telemetry.count import count_call
 
 if TYPE_CHECKING:
     from ..config.snapshot import Route
@@ -286,7 +287,7 @@ class LiveExchange(Dispatch):
         first_byte = self._first_byte - self._started if self._first_byte else None
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
-        stats.record(self._status, reason, first_byte, total, received, sent)
+        count_call(stats, self._status, reason, first_byte, total, received, sent)
         if reason is not None:
             label = None if self.target is None else self.target.label
             self._plane.stats.fail(self.route, self.backend, label, self._status, reason, self.id, total)

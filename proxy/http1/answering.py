@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from ...filters.api import Headers, Response
+from ..exchange import Client
 from . import write
 
 
-class AnswerWriter:
+class AnswerWriter(Client):
     """Mutable state: what the request under way allows its answer (`_minor`, `_head_only`, `_waiting_leave`), how the
     answer is framed (`_chunked`), and whether the connection persists behind it (`_keep_alive`)."""
 

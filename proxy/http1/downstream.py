@@ -36,10 +36,11 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 class ServerConnection(AnswerWriter):
     """Mutable state: the exchange under way (None between requests), `_reader` while its body still arrives,
     `_buffer` for bytes not read yet (an incomplete head, or pipelined requests), and `_discarding`, how many bytes of
-    an unwanted body, or behind a refusal, may still be thrown away; 0 when none are."""
+    an unwanted body, or behind a refusal, may still be thrown away; 0 when none are; `_full` while the client has yet
+    to take what was written, which holds back the next request."""
 
     __slots__ = (
-        "_buffer", "_closing", "_discarding", "_plane", "_reader", "_reading", "_tunnel", "client", "client_bytes",
+        "_buffer", "_closing", "_discarding", "_full", "_plane", "_reader", "_reading", "_tunnel", "client", "client_bytes",
         "deadline", "exchange", "look_s", "port", "request_id", "trusted",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class ServerConnection(AnswerWriter):
         self._buffer = b""
         self._discarding = 0
         self._closing = False
+        self._full = False
         self._reading = False
         self._tunnel: Call | None = None
 
@@ -79,7 +81,7 @@ class ServerConnection(AnswerWriter):
             self._read_body(self._reader, data)
         elif self._discarding:
             self._discard(len(data))
-        elif self.exchange is not None:
+        elif self.exchange is not None or self._full:
             self._read_ahead(data)
         else:
             self._read_requests(self._buffer + data if self._buffer else data)
@@ -106,12 +108,17 @@ class ServerConnection(AnswerWriter):
             self._lose_client()
 
     def pause_writing(self) -> None:
+        self._full = True
         if self.exchange is not None:
             self.exchange.client_writable(False)
 
     def resume_writing(self) -> None:
+        self._full = False
         if self.exchange is not None:
             self.exchange.client_writable(True)
+        elif not self._discarding:
+            self.resume()
+            self._read_on()
 
     def on_deadline(self) -> None:
         """The wheel's call: too slow a head or body, an idle connection, or enough thrown away."""
@@ -120,6 +127,11 @@ class ServerConnection(AnswerWriter):
                 self._expect_within(self.port.listener.body_timeout)
             else:
                 self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
+        elif self._full and self.exchange is None and not self._discarding:
+            if self.progressed():
+                self._expect_within(self.port.listener.idle_timeout)
+            else:
+                self.cut()
         elif self.exchange is None and self._buffer and not self._discarding:
             self._refuse(Failure("client_timeout", "the request's head did not arrive in time"))
         elif self.exchange is None or self._discarding:
@@ -132,7 +144,7 @@ class ServerConnection(AnswerWriter):
         within `begin` only leaves word that the next one may start."""
         self._reading = True
         try:
-            while self.exchange is None and not self._closing:
+            while self.exchange is None and not self._closing and not self._full:
                 begin = 2 if data[:2] == b"\r\n" else 0
                 end = data.find(b"\r\n\r\n", max(begin, len(self._buffer) - 3)) + 4
                 if end < 4:
@@ -243,7 +255,9 @@ class ServerConnection(AnswerWriter):
 
     def _read_on(self) -> None:
         """After an exchange: read what waited, unless a caller further up the stack will."""
-        if self.exchange is None and self._buffer and not self._reading and not self._closing and not self._discarding:
+        if self._reading or self._closing or self._full or self._discarding:
+            return
+        if self.exchange is None and self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_requests(data)
 

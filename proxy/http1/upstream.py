@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ...filters.api import Failure, Headers, Response
-from ..exchange import Caller
+from ..exchange import Call, Caller
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
@@ -42,7 +42,7 @@ class Owner(Protocol):
         ...
 
 
-class ClientConnection:
+class ClientConnection(Call):
     """Mutable state: the call under way (`caller`, None when idle), its reading position (`_buffer` holds an
     incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
 

@@ -11,6 +11,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINE = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_COLON: Final = b": "
+_END: Final = b"\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _LENGTHS: Final = [b"content-length: %d\r\n" % length for length in range(4096)]
 
@@ -24,7 +26,10 @@ def field_lines(headers: Headers) -> bytes:
     """The field lines, each with its line end."""
     parts: list[bytes] = []
     for name, value in headers:
-        parts.append(b"%b: %b\r\n" % (name, value))
+        parts.append(name)
+        parts.append(_COLON)
+        parts.append(value)
+        parts.append(_END)
     return b"".join(parts)
 
 

@@ -11,19 +11,19 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import exp, log
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-GAMMA = 1.03
-SHIFT_S = 1e-6  # added before the logarithm, so that zero has a bucket; taken off again when a bucket is read
-SCALE = 1 / log(GAMMA)
-OFFSET = -log(SHIFT_S) * SCALE + 1e-9
+GAMMA: Final = 1.03
+SHIFT_S: Final = 1e-6  # added before the logarithm, so that zero has a bucket; taken off again when a bucket is read
+SCALE: Final = 1 / log(GAMMA)
+OFFSET: Final = -log(SHIFT_S) * SCALE + 1e-9
 SIZE = int(log(31_536_000) * SCALE + OFFSET) + 1  # no call lasts a year: so many buckets a sketch has at most
 
 Sketch: TypeAlias = dict[int, int]
 
 
 def insert(sketch: Sketch, seconds: float) -> None:
-    """Count one duration. `CallStats.record` writes this out."""
+    """Count one duration."""
     index = int(log(seconds + SHIFT_S) * SCALE + OFFSET)
     sketch[index] = sketch.get(index, 0) + 1
 

@@ -8,12 +8,11 @@ configuration alone, so both are bounded by it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 
 import msgspec
 
+from .count import count_call
 from .records import FailedExchange, Records
-from .sketch import OFFSET, SCALE, SHIFT_S
 
 
 class CallStats(msgspec.Struct, array_like=True):
@@ -45,29 +44,8 @@ class CallStats(msgspec.Struct, array_like=True):
         request_bytes: int,
         response_bytes: int,
     ) -> None:
-        """Count one exchange that is over. On the hot path: `sketch.insert` is written out twice to save two calls."""
-        try:
-            self.statuses[status] += 1
-        except KeyError:
-            self.statuses[status] = 1
-        if reason is not None:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        if first_byte_s is not None:
-            self.first_byte_s += first_byte_s
-            index = int(log(first_byte_s + SHIFT_S) * SCALE + OFFSET)
-            try:
-                self.first_byte[index] += 1
-            except KeyError:
-                self.first_byte[index] = 1
-        self.total_s += total_s
-        index = int(log(total_s + SHIFT_S) * SCALE + OFFSET)
-        try:
-            self.total[index] += 1
-        except KeyError:
-            self.total[index] = 1
-        self.request_bytes += request_bytes
-        self.response_bytes += response_bytes
-        self.changed = True
+        """Count one exchange that is over."""
+        count_call(self, status, reason, first_byte_s, total_s, request_bytes, response_bytes)
 
 
 class PoolGauge(msgspec.Struct, array_like=True):
