@@ -68,8 +68,8 @@ class Proxy:
         return sum(target.open for pool in self._pools() for target in pool.targets)
 
     def idle(self) -> int:
-        """Warm connections to backends."""
-        return sum(len(target.idle) for pool in self._pools() for target in pool.targets)
+        """Warm connections to backends that may serve a call now."""
+        return sum(connection.usable for pool in self._pools() for target in pool.targets for connection in target.idle)
 
     async def settled(self, done: Callable[[], bool], within_s: float = 2.0) -> None:
         """Let the loop turn until this holds; AssertionError when it does not in time."""

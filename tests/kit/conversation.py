@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import uvloop
 
 WITHIN_S = 5.0
+TEST_WITHIN_S = 30.0
 _LIMIT_BYTES = 128 * 1024
 T = TypeVar("T")
 
@@ -32,8 +33,9 @@ def on_the_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...,
 
     @functools.wraps(test)
     def run(*args: Any, **named: Any) -> None:
+        # pytest's own timeout is a signal, which uvloop takes for itself.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(test(*args, **named))
+            runner.run(soon(test(*args, **named), TEST_WITHIN_S))
 
     return run
 
