@@ -40,8 +40,8 @@ class ServerConnection(AnswerWriter):
     to take what was written, which holds back the next request."""
 
     __slots__ = (
-        "_buffer", "_closing", "_discarding", "_full", "_plane", "_reader", "_reading", "_tunnel", "client", "client_bytes",
-        "deadline", "exchange", "look_s", "port", "request_id", "trusted",
+        "_buffer", "_closing", "_discarding", "_full", "_plane", "_reader", "_reading", "_tunnel", "client",
+        "client_bytes", "deadline", "exchange", "look_s", "port", "request_id", "trusted",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, port: Port) -> None:

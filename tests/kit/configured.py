@@ -69,7 +69,8 @@ class Proxy:
 
     def idle(self) -> int:
         """Warm connections to backends that may serve a call now."""
-        return sum(connection.usable for pool in self._pools() for target in pool.targets for connection in target.idle)
+        warm = [connection for pool in self._pools() for target in pool.targets for connection in target.idle]
+        return sum(connection.usable and not connection.resting for connection in warm)
 
     async def settled(self, done: Callable[[], bool], within_s: float = 2.0) -> None:
         """Let the loop turn until this holds; AssertionError when it does not in time."""
