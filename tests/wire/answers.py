@@ -115,6 +115,8 @@ def _passed(case: Hostile, got: Response | Incomplete | Refusal) -> list[str]:
         values = b"|".join(got.all(name.encode())).decode("latin-1")
         if values != value:
             problems.append(f"{name}: {values!r}, not {value!r}")
+    if tuple(each.status for each in got.interim) != case.interim:
+        problems.append(f"interim {[each.status for each in got.interim]}, not {case.interim}")
     problems.extend(f"{name} went on" for name in case.lacks if got.all(name.encode()) or _in(got.trailers, name))
     return problems
 

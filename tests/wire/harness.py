@@ -51,11 +51,11 @@ class Harness:
 
 
 @contextmanager
-def harness(folder: Path) -> Iterator[Harness]:
+def harness(folder: Path, config: str = CONFIG) -> Iterator[Harness]:
     """The program, ready, in front of a raw backend; stopped at the end."""
     with asyncio.Runner() as runner:
         backend = RawBackend()
         _, port = runner.run(backend.start())
-        with running(CONFIG.format(port=port), folder) as program:
+        with running(config.format(port=port), folder) as program:
             yield Harness(runner, backend, program)
             runner.run(backend.close())

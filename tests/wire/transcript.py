@@ -8,7 +8,7 @@ from itertools import count
 from typing import Literal, TypeAlias
 
 from tests.kit.raw import Answer, Connection, RawBackend, RawClient
-from tests.kit.strict import Incomplete, Refusal, Request, Response, read_responses
+from tests.kit.strict import Incomplete, Refusal, Request, Response, read_response, read_responses
 
 from .policy import read_front
 
@@ -25,7 +25,7 @@ class Plan:
     refusal: Refusal | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # asyncio writes down what a task returned, at the length of everything in it
 class Transcript:
     """Everything that happened in one conversation, for the judge."""
 
@@ -60,10 +60,29 @@ def plan_of(sent: bytes) -> Plan:
     return Plan(requests, "open")
 
 
-def answers_in(received: bytes, requests: Sequence[Request], extra: int = 0, *, closed: bool) -> list[Response]:
-    """The whole final answers so far; `extra` more are read as answers to a GET."""
-    methods = [request.method for request in requests] + [b"GET"] * extra
-    return read_responses(received, methods, closed=closed)[0]
+class Progress:
+    """The whole final answers so far, read on from where the last look ended. `more`: answers to GETs behind them."""
+
+    def __init__(self, client: RawClient, requests: Sequence[Request], more: int = 0) -> None:
+        self._client = client
+        self._methods = [request.method for request in requests] + [b"GET"] * more
+        self.answers: list[Response] = []
+
+    def answered(self, owed: int) -> bool:
+        """Whether as many answers are whole."""
+        while len(self.answers) < min(owed, len(self._methods)):
+            at = self.answers[-1].end if self.answers else 0
+            answer = read_response(bytes(self._client.received[at:]), method=self._methods[len(self.answers)])
+            if not isinstance(answer, Response):
+                return False
+            answer.end += at
+            self.answers.append(answer)
+        return True
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether no answer so far announces the end."""
+        return all(answer.keeps_alive for answer in self.answers)
 
 
 async def converse(
@@ -75,16 +94,15 @@ async def converse(
     sent = b"".join(segments)
     told = Transcript(sent, plan_of(sent))
     client = await RawClient.connect(proxy)
+    progress = Progress(client, told.plan.requests, 1)
     try:
         await client.send(segments)
-        await _collect(client, told)
-        if told.plan.ending == "open" and not client.ended and not told.hung and _may_follow(client, told):
+        await _collect(client, told, progress)
+        if told.plan.ending == "open" and not client.ended and not told.hung and progress.keeps_alive:
             told.follow_up = b"/follow-up/%d" % next(_numbers)
             client.transport.write(b"GET %s HTTP/1.1\r\nHost: follow.test\r\n\r\n" % told.follow_up)
             owed = len(told.plan.requests) + 1
-            told.hung = not await client.until(
-                lambda: len(answers_in(bytes(client.received), told.plan.requests, 1, closed=False)) >= owed
-            )
+            told.hung = not await client.until(lambda: progress.answered(owed))
     finally:
         client.close()
     told.received, told.ended = bytes(client.received), client.ended
@@ -94,23 +112,15 @@ async def converse(
     return told
 
 
-async def _collect(client: RawClient, told: Transcript) -> None:
+async def _collect(client: RawClient, told: Transcript, progress: Progress) -> None:
     """Wait until everything owed came; then, where the stream must end, for its end."""
     plan = told.plan
-    refused = plan.ending == "refused"
-    owed = len(plan.requests) + refused  # an answer in the refusal's place ends the wait, refusal or not
-    told.hung = not await client.until(
-        lambda: len(answers_in(bytes(client.received), plan.requests, refused, closed=False)) >= owed
-    )
+    owed = len(plan.requests) + (plan.ending == "refused")  # an answer in its place ends the wait, refusal or not
+    told.hung = not await client.until(lambda: progress.answered(owed))
     if plan.ending == "incomplete":
         client.finish()
-    if not told.hung and (plan.ending in ("closes", "incomplete") or not _may_follow(client, told)):
+    if not told.hung and (plan.ending in ("closes", "incomplete") or not progress.keeps_alive):
         told.hung = not await client.until(lambda: False)
-
-
-def _may_follow(client: RawClient, told: Transcript) -> bool:
-    answers = answers_in(bytes(client.received), told.plan.requests, 1, closed=False)
-    return all(answer.keeps_alive for answer in answers)
 
 
 async def _ask_again(proxy: tuple[str, int], told: Transcript) -> None:

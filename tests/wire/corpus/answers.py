@@ -36,6 +36,7 @@ class Hostile:
     dropped: bool = False  # the next request must not travel on this backend connection
     has: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
+    interim: tuple[int, ...] = ()
 
 
 def bad(
@@ -71,10 +72,22 @@ def passed(
     dropped: bool = False,
     has: Mapping[str, str] | None = None,
     lacks: tuple[str, ...] = (),
+    interim: tuple[int, ...] = (),
 ) -> Hostile:
-    """The client gets the answer."""
+    """The client gets the answer, behind interim ones with these statuses."""
     return Hostile(
-        name, octets(answer), "passed", rule, then, sent or get(), status, octets(body), dropped, has or {}, lacks
+        name,
+        octets(answer),
+        "passed",
+        rule,
+        then,
+        sent or get(),
+        status,
+        octets(body),
+        dropped,
+        has or {},
+        lacks,
+        interim,
     )
 
 
@@ -266,11 +279,11 @@ EXTRA: list[Hostile] = [
 ]
 
 INTERIM: list[Hostile] = [
-    passed("100 first", raw("HTTP/1.1 100 Continue") + sized(), "fault 10"),
-    passed("103 first", raw("HTTP/1.1 103 Early Hints", "Link: </a>") + sized(), "fault 10"),
+    passed("100 first", raw("HTTP/1.1 100 Continue") + sized(), "RFC 9110 15.2", interim=(100,)),
+    passed("103 first", raw("HTTP/1.1 103 Early Hints", "Link: </a>") + sized(), "fault 10", interim=(103,)),
     passed("three interim", raw("HTTP/1.1 100 Continue") + raw("HTTP/1.1 102 X") + raw("HTTP/1.1 103 Y") + sized(),
-           "fault 10"),
-    passed("an unknown interim", raw("HTTP/1.1 199 X") + sized(), "RFC 9110 15.2"),
+           "fault 10", interim=(100, 102, 103)),
+    passed("an unknown interim", raw("HTTP/1.1 199 X") + sized(), "RFC 9110 15.2", interim=(199,)),
     passed("interim for HTTP/1.0", raw("HTTP/1.1 103 Early Hints") + sized(), "RFC 9110 15.2: never to HTTP/1.0",
            sent=raw("GET /t HTTP/1.0", "Host: a.test")),
     passed("chunks for HTTP/1.0", chunked("5\r\nhello\r\n0\r\n\r\n"), "RFC 9112 7.1: never to HTTP/1.0",
