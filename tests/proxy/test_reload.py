@@ -87,11 +87,12 @@ def test_an_unchanged_listener_keeps_its_connections(backend: HeldBackend, tmp_p
     with (
         running(CONFIG.replace("URL", backend.url), tmp_path) as program,
         socket.create_connection(program.address("ingress")) as kept,
+        kept.makefile("rb") as answers,
     ):
-        request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         for _ in range(2):
-            kept.sendall(request)
-            assert kept.recv(1000).startswith(b"HTTP/1.1 200 ")
+            kept.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert b"done\n" in iter(answers.readline, b"")
             write(tmp_path, backend, '"7"', '"8"')
             reload(program, tmp_path)
         assert {call["version"] for call in status(program)["calls"]} <= {"7", "8"}
