@@ -76,7 +76,7 @@ class Target:
     def freed(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it may serve another call."""
         pool = self.pool
-        if pool.closed:
+        if pool.closed or (connection.resting and pool.waited_for):
             connection.discard(abort=False)
         elif connection.resting:
             connection.idle_for(self.backend.keep_alive)
@@ -91,6 +91,13 @@ class Target:
         if connection in self.idle:
             self.idle.remove(connection)
         self.pool.room()
+
+    def spare(self) -> bool:
+        """Close a connection that rests, so that another may be opened in its place; False where none does."""
+        if self.idle:
+            self.idle[0].discard(abort=False)
+            return True
+        return False
 
     def failed(self, now: float) -> None:
         """A connection could not be opened: prefer others for a while, the longer the oftener."""
@@ -199,7 +206,7 @@ class BackendPool:
         if connection is not None:
             target.in_flight += 1
             waiter.connected(connection, target)
-        elif self._full(target):
+        elif self._full(target) and not target.spare():
             self._wait(waiter)
         else:
             self._open(target, waiter)

@@ -269,7 +269,7 @@ class ClientConnection(Call):
         self._interims += 1
         if self._interims > _MAX_INTERIMS:
             raise Failure("upstream_protocol", "the backend sent interim answers without end")
-        if self.caller is not None and head.status != 100:
+        if self.caller is not None:
             self.caller.call_interim(head.status, head.headers)
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
