@@ -10,6 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 WAIT_S = 20.0
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # read when it begins to listen
+
+
 class HeldBackend:
     """Mutable state: how many requests are held now, and whether they may go on."""
 
@@ -39,9 +44,7 @@ class HeldBackend:
             def log_message(self, format: str, *args: object) -> None:
                 """Tests read the proxy's log, not this one's."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.request_queue_size = 1024
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
