@@ -57,21 +57,17 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """0 healthy, 1 with warnings, 2 unreachable."""
+    """0 healthy, 1 with warnings, 2 unreachable. Watching ends by SIGINT; it outlasts a restart of the program."""
     url = _admin_url(options)
-    while True:
-        try:
-            answer = admin_client.ask(url, "GET", "/status")
-        except admin_client.Unreachable as problem:
-            print(f"understudy: {problem}", file=sys.stderr)
-            return UNREACHABLE
-        result = _show_status(answer, options)
-        if not options.watch or result == UNREACHABLE:
-            return result
-        try:
+    result = _show_status(url, options)
+    if not options.watch or result == UNREACHABLE:
+        return result
+    try:
+        while True:
             threading.Event().wait(WATCH_EVERY_S)
-        except KeyboardInterrupt:
-            return result
+            result = _show_status(url, options)
+    except KeyboardInterrupt:
+        return result
 
 
 def reload(options: argparse.Namespace) -> int:
@@ -109,21 +105,25 @@ def _admin_url(options: argparse.Namespace) -> str:
     return os.environ.get("UNDERSTUDY_ADMIN") or admin_client.DEFAULT_URL
 
 
-def _show_status(answer: admin_client.Answer, options: argparse.Namespace) -> int:
+def _show_status(url: str, options: argparse.Namespace) -> int:
     from .screen import screen
     from .status import Status
 
     try:
+        answer = admin_client.ask(url, "GET", "/status")
         found = msgspec.json.decode(answer.body, type=Status)
+    except admin_client.Unreachable as problem:
+        print(f"understudy: {problem}", file=sys.stderr)
+        return UNREACHABLE
     except msgspec.DecodeError:
         print(f"understudy: that is no admin API of understudy: it answered {answer.status}", file=sys.stderr)
         return UNREACHABLE
-    if options.json:
-        text = (
-            msgspec.json.format(answer.body, indent=2).decode() if not options.watch else answer.body.decode().strip()
-        )
-    else:
+    if not options.json:
         text = (CLEAR_SCREEN if options.watch and sys.stdout.isatty() else "") + screen(found)
+    elif options.watch:
+        text = answer.body.decode().strip()
+    else:
+        text = msgspec.json.format(answer.body, indent=2).decode()
     print(text, flush=True)
     return 1 if found.warnings or found.state != "ready" else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,24 @@ def test_status_as_json_is_that_of_the_api(program: Program, tmp_path: Path) -> 
     done = understudy("status", "--json", "--admin", program.url("admin"), folder=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["schema"] == "understudy.status/1"
+
+
+def test_status_watches_until_sigint_and_outlasts_the_program(folder: Path) -> None:
+    with running((folder / "u.yaml").read_text(), folder) as program:
+        command = [sys.executable, "-m", "understudy.proxy.cli", "status", "--watch", "--json", "--admin"]
+        watch = subprocess.Popen(
+            [*command, program.url("admin")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        with watch:
+            assert watch.stdout is not None
+            assert watch.stderr is not None
+            for _ in range(2):
+                assert json.loads(watch.stdout.readline())["state"] == "ready"
+            assert program.stop() == 0
+            assert watch.stderr.readline().startswith("understudy: no program answers at ")
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(10) == 2
+            assert "Traceback" not in watch.stderr.read()
 
 
 def test_status_exits_2_when_nobody_is_there(tmp_path: Path) -> None:
