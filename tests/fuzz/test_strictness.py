@@ -82,7 +82,7 @@ def test_damaged_answers(wire: Harness, tally: dict[str, Counter[str]], kind: st
         for number in range(MUTANTS + FULL if len(case.answer) < LARGE else FULL):
             rng = Random(f"{kind}/{case.name}/{number}")
             undamaged = FULL and number == 0
-            segments = [case.answer] if undamaged else mutant(rng, [case.answer])
+            segments = list(case.segments) if undamaged else mutant(rng, case.segments)
             answer = b"".join(segments)
             then = case.then if undamaged else _ending(rng, answer)
             told = wire.converse([case.sent], [Answer(tuple(segments), then)])

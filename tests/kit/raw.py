@@ -68,6 +68,7 @@ class RawBackend:
         self.connections: list[Connection] = []
         self.log: list[tuple[Connection, Request]] = []
         self.script: deque[Answer] = deque()  # one for each of the next requests; good answers when it is empty
+        self.sending: set[asyncio.Task[None]] = set()
         self.delay_s: Callable[[], float] | None = None
         self._server: asyncio.Server | None = None
 
@@ -146,8 +147,22 @@ class _BackendProtocol(asyncio.Protocol):
             loop.call_later(backend.delay_s(), self._send, Answer((good_answer(request),)))
 
     def _send(self, answer: Answer) -> None:
+        """In one turn of the loop where that will do; segment by segment as the peer reads them otherwise."""
+        if len(answer.segments) > 1:
+            sending = asyncio.get_running_loop().create_task(self._send_apart(answer))
+            self.backend.sending.add(sending)
+            sending.add_done_callback(self.backend.sending.discard)
+            return
+        self.transport.write(b"".join(answer.segments))
+        self._end(answer)
+
+    async def _send_apart(self, answer: Answer) -> None:
         for segment in answer.segments:
             self.transport.write(segment)
+            await unread_by_peer(self.transport, 1.0)
+        self._end(answer)
+
+    def _end(self, answer: Answer) -> None:
         if answer.then == "close":
             self.transport.close()
         elif answer.then == "reset":

@@ -32,7 +32,7 @@ def test_requests(wire: Harness, kind: str) -> None:
 def test_hostile_answers(wire: Harness, kind: str) -> None:
     wrong: list[str] = []
     for case in ANSWERS[kind]:
-        told = wire.converse([case.sent], [Answer((case.answer,), case.then)])
+        told = wire.converse([case.sent], [Answer(case.segments, case.then)])
         findings = answers.safety(told) + answers.against_oracle(told, case.answer, closed=case.then != "keep")
         problems = [f"{each.kind}: {each.text}" for each in findings] + answers.wrongs(case, told)
         wrong.extend(f"{case.name} ({case.verdict}, {case.rule}): {problem[:400]}" for problem in problems)

@@ -8,7 +8,7 @@ passed  the client gets this status and content, and nothing else
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .case import Text, get, octets, raw
@@ -37,6 +37,13 @@ class Hostile:
     has: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
     interim: tuple[int, ...] = ()
+    apart: bool = False  # the content comes when the head has been read
+
+    @property
+    def segments(self) -> tuple[bytes, ...]:
+        """The answer as it is sent."""
+        border = self.answer.find(b"\r\n\r\n") + 4
+        return (self.answer[:border], self.answer[border:]) if self.apart else (self.answer,)
 
 
 def bad(
@@ -205,7 +212,8 @@ FRAMING: list[Hostile] = [
 CHUNKS: list[Hostile] = [
     passed("spaces around the coding", raw(OK, "Transfer-Encoding:  chunked  ", body="5\r\nhello\r\n0\r\n\r\n"),
            "RFC 9112 5.1"),
-    either("a tab behind the coding", raw(OK, "Transfer-Encoding: chunked\t", body="5\r\nhello\r\n0\r\n\r\n"), TABS),
+    Hostile("a tab behind the coding", raw(OK, "Transfer-Encoding: chunked\t", body="5\r\nhello\r\n0\r\n\r\n"),
+            "either", TABS, then="keep"),
     either("a tab before the coding", raw(OK, "Transfer-Encoding:\tchunked", body="5\r\nhello\r\n0\r\n\r\n"), TABS),
     either("tabs around the length", raw(OK, "Content-Length:\t5\t", body="hello"), TABS),
     passed("chunked", chunked("5\r\nhello\r\n0\r\n\r\n"), "RFC 9112 7.1"),
@@ -278,6 +286,12 @@ EXTRA: list[Hostile] = [
     ),
 ]
 
+APART: list[Hostile] = [
+    replace(case, name=f"{case.name}, apart", apart=True)
+    for case in (*EXTRA, *FRAMING, *CHUNKS)
+    if case.answer.find(b"\r\n\r\n") + 4 < len(case.answer) < 2000
+]
+
 INTERIM: list[Hostile] = [
     passed("100 first", raw("HTTP/1.1 100 Continue") + sized(), "RFC 9110 15.2", interim=(100,)),
     passed("103 first", raw("HTTP/1.1 103 Early Hints", "Link: </a>") + sized(), "fault 10", interim=(103,)),
@@ -305,5 +319,6 @@ ANSWERS: dict[str, list[Hostile]] = {
     "answer framing": FRAMING,
     "answer chunks": CHUNKS,
     "extra bytes": EXTRA,
+    "content apart": APART,
     "interim": INTERIM,
 }
