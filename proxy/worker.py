@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 import uvloop
 
-from ..config.compile import compile_snapshot
+from ..config.compile import compiling
 from ..config.schema import decode
 from ..config.snapshot import Snapshot
 from . import messages
@@ -55,7 +55,7 @@ class Worker:
                 case messages.Socket():
                     self._keep(order.listener, socket.socket(fileno=self._channel.take_descriptor()))
                 case messages.Build():
-                    self._build(order)
+                    await self._build(order)
                 case messages.Discard():
                     self._discard()
                 case messages.Swap():
@@ -79,17 +79,28 @@ class Worker:
             former.close()
         self._sockets[listener] = sock
 
-    def _build(self, order: messages.Build) -> None:
+    async def _build(self, order: messages.Build) -> None:
         error: str | None = None
         try:
-            document = decode(order.document)
-            self._next = compile_snapshot(
-                document, self._plane.services, version=order.version, workers=order.workers, base=order.base
-            )
+            self._next = await self._compiled(order)
         except Exception as problem:
             logger.exception("cannot build configuration v%d", order.version)
             error = f"{type(problem).__name__}: {problem}"
         self._channel.send(messages.encode(messages.Built(order.version, error)))
+
+    async def _compiled(self, order: messages.Build) -> Snapshot:
+        """Build in slices: between two of them, requests are served."""
+        steps = compiling(
+            decode(order.document), self._plane.services, version=order.version, workers=order.workers, base=order.base
+        )
+        while True:
+            try:
+                next(steps)
+            except StopIteration as built:
+                return cast(Snapshot, built.value)
+            turn = self._loop.create_future()
+            self._loop.call_soon(turn.set_result, None)
+            await turn
 
     def _discard(self) -> None:
         self._next = None
