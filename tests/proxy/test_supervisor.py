@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,8 @@ def test_a_configuration_no_worker_can_build_is_rejected_and_the_former_serves_o
     async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
         await supervisor.introduce(generation(tmp_path, sock))
         worker = supervisor.workers[0]
-        broken = generation(tmp_path, sock, version=2)
+        sockets = {"ingress": sock, "extra": sock}  # the extra one must be forgotten with the rest
+        broken = replace(generation(tmp_path, sock, version=2), sockets=sockets, fresh=frozenset({"extra"}))
         (tmp_path / "secret").unlink()
         with pytest.raises(Rejected, match=r"worker-0: .*secret.* cannot be read: No such file"):
             await supervisor.introduce(broken)
