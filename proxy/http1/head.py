@@ -56,6 +56,7 @@ _MAX_NOMINATIONS = 10
 _LONGEST_AUTHORITY = 1024
 _REMEMBERED_AUTHORITIES = 256
 _good_authorities: set[bytes] = set()
+_NOT_SERVED = (b"h2c", b"http/", b"tls/")
 _NEVER_NOMINATED = frozenset({b"host", b"traceparent", b"content-length"})
 
 
@@ -362,12 +363,13 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
 
 
 def _upgrade(head: RequestHead) -> bytes | None:
-    """The protocol that a request asks to switch to. Ignored, as RFC 9110 section 7.8 allows, where we could not
+    """The protocols that a request offers to switch to. Ignored, as RFC 9110 section 7.8 allows, where we could not
     follow: in HTTP/1.0, beside a body, and for HTTP/2 in clear text."""
     value = head.fields.get(b"upgrade")
     if value is None or b"upgrade" not in head.nominated or head.minor == 0 or head.length != 0:
         return None
-    return None if value.lower().startswith((b"h2c", b"http/", b"tls/")) else value
+    offers = [each.strip(b" \t") for each in value.split(b",")]
+    return b", ".join([each for each in offers if each and not each.lower().startswith(_NOT_SERVED)]) or None
 
 
 def _expects_continue(fields: dict[bytes, bytes], minor: int) -> bool:

@@ -66,7 +66,8 @@ class ClientConnection(Call):
         self._first_byte_s = self._idle_s = self._rests_until = 0.0
         self._method = b""
         self._interims = 0
-        self._asked = self._sent = self._chunked = self._spent = self._tunnel = self._paused = False
+        self._asked = b""  # the protocols that the request offered to switch to
+        self._sent = self._chunked = self._spent = self._tunnel = self._paused = False
 
     # The call's side.
 
@@ -79,7 +80,7 @@ class ClientConnection(Call):
         self._first_byte_s = backend.first_byte_timeout
         self._idle_s = backend.idle_timeout
         self._method = method
-        self._asked = upgrade is not None
+        self._asked = upgrade or b""
         self._sent = ended
         self._interims = 0
         self.answered = False
@@ -274,7 +275,7 @@ class ClientConnection(Call):
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
         protocol = head.fields.get(b"upgrade")
-        if not self._asked or protocol is None or self.caller is None:
+        if protocol is None or not _offered(protocol, self._asked) or self.caller is None:
             raise Failure("upstream_protocol", "the backend switched protocols unasked")
         self._tunnel = self._spent = True
         headers = head.headers
@@ -360,6 +361,12 @@ class ClientConnection(Call):
         self.deadline = deadline = self._wheel.now + seconds if seconds else NEVER
         if deadline < self.look_s:
             self._wheel.watch(self)
+
+
+def _offered(chosen: bytes, asked: bytes) -> bool:
+    """Whether a 101 names only what the request offered (RFC 9110 section 7.8)."""
+    offers = {each.strip(b" \t") for each in asked.lower().split(b",")} - {b""}
+    return all(each.strip(b" \t") in offers for each in chosen.lower().split(b","))
 
 
 def _declares_body(head: ResponseHead) -> bool:
