@@ -17,8 +17,10 @@ from tests.kit.program import Program, running
 from .peers import Address, Backend, Client, ok
 
 LISTENERS = {
-    "ingress": {"bind": "127.0.0.1:0", "head_timeout": "600ms", "body_timeout": "600ms", "max_connections": 20_000},
+    "ingress": {"bind": "127.0.0.1:0", "head_timeout": "600ms", "body_timeout": "600ms"},
     "patient": {"bind": "127.0.0.1:0", "half_close": "answer"},
+    "narrow": {"bind": "127.0.0.1:0", "max_connections": 2, "idle_timeout": "300ms"},
+    "crowded": {"bind": "127.0.0.1:0", "max_connections": 20_000, "head_timeout": "10m", "idle_timeout": "10m"},
 }
 BACKEND = {"connect_timeout": "300ms", "first_byte_timeout": "800ms", "idle_timeout": "800ms", "keep_alive": "60s"}
 _ALARMS = ("Traceback", "failed: request", "exited", "died", "Fatal")

@@ -31,8 +31,10 @@ class Program:
         *,
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        through: Sequence[str] = (),
     ) -> None:
-        """`config` is YAML text, written into `folder`, or a file. `folder` becomes the working directory."""
+        """`config` is YAML text, written into `folder`, or a file. `folder` becomes the working directory. `through`
+        is a command that executes its further words, unshare(1) say."""
         path = config if isinstance(config, Path) else folder / "understudy.yaml"
         if isinstance(config, str):
             path.write_text(config)
@@ -41,7 +43,7 @@ class Program:
         self._changed = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "understudy.proxy.cli", "run", "-c", str(path)],
+            [*through, sys.executable, "-m", "understudy.proxy.cli", "run", "-c", str(path)],
             cwd=folder,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -133,13 +135,18 @@ class Program:
 
 @contextmanager
 def running(
-    config: str | Path, folder: Path, *, environment: Mapping[str, str] | None = None, within_s: float = 15.0
+    config: str | Path,
+    folder: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    within_s: float = 15.0,
+    through: Sequence[str] = (),
 ) -> Iterator[Program]:
     """The program, ready; stopped by SIGTERM when the block ends well, killed when it fails.
 
     The exit status must be 0 unless the block waited for the exit itself.
     """
-    with Program(config, folder, environment=environment) as program:
+    with Program(config, folder, environment=environment, through=through) as program:
         program.wait_ready(within_s)
         yield program
         if program.process.poll() is None:
