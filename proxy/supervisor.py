@@ -24,6 +24,7 @@ SILENT_TICKS = 30  # a worker reports every second; one that is silent for so lo
 YOUNG_S = 10.0
 FIRST_DELAY_S = 0.1
 MOST_DELAY_S = 10.0
+SWAP_WITHIN_S = 10.0  # then those that do not serve yet are left to be replaced
 EXIT_WITHIN_S = 5.0  # after the grace period
 
 
@@ -78,9 +79,9 @@ class Supervisor:
         return sum(death_s >= then_s for death_s in self._deaths_s)
 
     async def introduce(self, generation: Generation) -> None:
-        """Have every worker build the generation, then swap to it. Returns when all serve by it.
+        """Have every worker build the generation, then swap to it. Returns when all serve by it, or die over it.
 
-        Raises Rejected when one could not build it, or died over it; then all serve as before.
+        Raises Rejected when one could not build it, or died while it did; then all serve as before.
         """
         for slot in range(self.wanted):
             if self._current is None:
@@ -99,10 +100,17 @@ class Supervisor:
             for worker in workers:
                 worker.send(messages.Discard(version))
             raise Rejected("; ".join(problems))
+        first = self._current is None
         self._current = generation
         for worker in workers:
             worker.send(messages.Swap(version, list(generation.sockets)))
-        await self._until(lambda: self.serving == self.wanted or self._ending)
+        try:
+            async with asyncio.timeout(SWAP_WITHIN_S):
+                await self._until(lambda: self.serving == self.wanted or self._ending)
+        except TimeoutError:
+            logger.error("only %d of %d workers serve configuration v%d", self.serving, self.wanted, version)
+            if first and not self.serving:
+                raise Rejected("no worker could serve it; the log above says more") from None
 
     async def drain(self, grace_s: float) -> None:
         """Let every worker finish within the time and exit; kill what is left after it."""

@@ -169,7 +169,11 @@ def main() -> None:
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_on_loop_exception)
     worker = Worker(loop, socket.socket(fileno=int(sys.argv[1])))
-    loop.run_until_complete(worker.run())
+    try:
+        loop.run_until_complete(worker.run())
+    except Exception:
+        logger.exception("this worker dies of a bug")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

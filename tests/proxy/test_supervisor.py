@@ -129,6 +129,20 @@ def test_a_first_configuration_that_cannot_be_built_is_rejected(tmp_path: Path) 
     supervised(scenario)
 
 
+def test_a_start_with_workers_that_cannot_listen_fails_instead_of_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.proxy.supervisor.SWAP_WITHIN_S", 1.0)
+
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as no_listener:
+            with pytest.raises(Rejected, match="no worker could serve it"):
+                await supervisor.introduce(generation(tmp_path, no_listener))
+            assert supervisor.restarts > 0
+
+    supervised(scenario)
+
+
 def test_a_drain_ends_every_worker(tmp_path: Path) -> None:
     async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
         await supervisor.introduce(generation(tmp_path, sock))
