@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -85,13 +86,21 @@ def test_damaged_answers(wire: Harness, tally: dict[str, Counter[str]], kind: st
             segments = list(case.segments) if undamaged else mutant(rng, case.segments)
             answer = b"".join(segments)
             then = case.then if undamaged else _ending(rng, answer)
-            told = wire.converse([case.sent], [Answer(tuple(segments), then)])
+            told = wire.converse([case.sent], [Answer(_together(segments, case.sent), then)])
             findings = answers.safety(told) + answers.against_oracle(told, answer, closed=then != "keep")
             count["cases" if undamaged else "mutants"] += 1
             if undamaged:
                 count["cases not as their verdict"] += bool(answers.wrongs(case, told))
             never.extend(_note(findings, count, wire, f"{case.name}/{number}: {segments} {then}"))
     assert not never, "\n" + "\n".join(never[:20])
+
+
+def _together(segments: list[bytes], sent: bytes) -> tuple[bytes, ...]:
+    """Bytes behind a whole answer must come with its end: later ones would look like the next answer to anybody."""
+    said = read_response(b"".join(segments), method=sent.split(b" ")[0])
+    sizes = list(accumulate(map(len, segments)))
+    last = next((at for at, size in enumerate(sizes) if isinstance(said, Response) and size >= said.end), len(sizes))
+    return (*segments[:last], b"".join(segments[last:]))
 
 
 def _ending(rng: Random, answer: bytes) -> Literal["keep", "close"]:

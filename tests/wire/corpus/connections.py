@@ -38,6 +38,8 @@ PIPELINES: list[Case] = [
     serve("nothing behind close", get("Connection: close", target="/1") + TWO, "RFC 9112 9.6", SEEN[0]),
     serve("garbage behind close", get("Connection: close", target="/1") + BAD, "RFC 9112 9.6", SEEN[0]),
     serve("nothing behind HTTP/1.0", raw("GET /1 HTTP/1.0", "Host: a.test") + TWO, "RFC 9112 9.3", SEEN[0]),
+    refuse("HTTP/2 in two segments", [b"PRI * HTTP/2.0\r\n", b"\r\nSM\r\n\r\n"], "contract", 400, 505),
+    refuse("HTTP/2 byte by byte", [bytes([byte]) for byte in b"PRI * HTTP/2.0\r\n\r\n"], "contract", 400, 505),
     refuse("HTTP/2 behind a request", ONE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "contract", 400, 505, seen=SEEN[:1]),
 ]  # fmt: skip
 
@@ -58,6 +60,10 @@ NOMINATIONS: list[Case] = [
     serve("nominated on two lines", get("Connection: X-A", "X-A: 1", "Connection: X-B", "X-B: 2"), "RFC 9110 7.6.1",
           lacks=["x-a", "x-b"]),
     serve("nominated and absent", get("Connection: X-A"), "RFC 9110 7.6.1"),
+    *(
+        serve(f"nominating {name}", get(f"Connection: {name}", f"{name}: x"), "RFC 9110 7.6.1: the proxy's own stay")
+        for name in ("X-Request-Id", "Via", "tracestate", "baggage", "Keep-Alive", "Upgrade", "TE", "Authorization")
+    ),
     serve("ten", get("Connection: " + ",".join(f"x-{n}" for n in range(10)), "X-9: 1"), "contract", lacks=["x-9"]),
     refuse("eleven", get("Connection: " + ",".join(f"x-{n}" for n in range(11))), "contract: more than ten"),
     refuse("eleven on eleven lines", get(*(f"Connection: x-{n}" for n in range(11))), "contract: more than ten"),
