@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..config.snapshot import Backend, Endpoint, Tls
@@ -42,12 +43,13 @@ class Target:
     """One address of one endpoint.
 
     Mutable state: `idle`, warm connections, the latest used last; `open`, all of them and those being opened;
-    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred.
+    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred; `gone`,
+    whether a reload or a change of addresses has dropped it.
     """
 
     __slots__ = (
-        "address", "backend", "connecting", "down_until", "endpoint", "failures", "idle", "in_flight", "label", "open",
-        "pool",
+        "address", "backend", "connecting", "down_until", "endpoint", "failures", "gone", "idle", "in_flight", "label",
+        "open", "pool",
     )  # fmt: skip
 
     def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str, backend: Backend) -> None:
@@ -62,6 +64,7 @@ class Target:
         self.in_flight = 0
         self.failures = 0
         self.down_until = 0.0
+        self.gone = False
 
     def warm(self) -> ClientConnection | None:
         """The warm connection used last; those that rest stand in front, so that they are taken last."""
@@ -76,7 +79,7 @@ class Target:
     def freed(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it may serve another call."""
         pool = self.pool
-        if pool.closed or (connection.resting and pool.waited_for):
+        if pool.closed or self.gone or (connection.resting and pool.waited_for):
             connection.discard(abort=False)
         elif connection.resting:
             connection.idle_for(self.backend.keep_alive)
@@ -292,8 +295,10 @@ class BackendPool:
         waiter.connected(connection, target)
 
     async def _connect_when_resolved(self, waiter: Waiter) -> None:
-        for resolver in self._resolvers.values():
-            await resolver.first.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.backend.connect_timeout or None):
+                for resolver in list(self._resolvers.values()):
+                    await resolver.first.wait()
         if self.targets:
             self.connect(waiter)
         else:
@@ -313,6 +318,7 @@ class BackendPool:
                 targets.append(target)
         self.targets = targets
         for target in known.values():
+            target.gone = True
             for connection in list(target.idle):
                 connection.discard(abort=False)
 
