@@ -172,9 +172,9 @@ class Call(End):
 class Backend:
     """B: accepts when it is asked to. Mutable state: every connection that it ever had."""
 
-    def __init__(self, *, listen: bool = True) -> None:
+    def __init__(self, *, listen: bool = True, address: Address = ("127.0.0.1", 0)) -> None:
         self.sock = socket.socket()
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind(address)
         self.address: Address = self.sock.getsockname()
         self.connections: list[Call] = []
         self.listening = False
