@@ -47,7 +47,8 @@ def _own_answer(data: bytes, target: bytes) -> list[Finding]:
     if rest is not None or len(answers) != 1:
         return [Finding("lost", f"no whole answer for {target!r}: {data[:200]!r}")]
     if answers[0].all(SAW) != [identity(b"GET", target, b"")]:
-        return [Finding("misdelivered", f"{target!r} got {answers[0].status} {answers[0].fields}"[:300])]
+        kind = "misdelivered" if answers[0].all(SAW) else "lost"
+        return [Finding(kind, f"{target!r} got {answers[0].status} {answers[0].fields}"[:300])]
     return []
 
 

@@ -92,7 +92,8 @@ def _deliveries(told: Transcript, answers: list[Response], findings: list[Findin
         elif told.follow_up is not None:
             wanted = identity(b"GET", told.follow_up, b"")
             if saw != wanted:
-                findings.append(Finding("misdelivered", f"the follow-up got {saw!r} {answer.status}"))
+                kind = "misdelivered" if saw else "lost"
+                findings.append(Finding(kind, f"the follow-up got {saw!r} {answer.status}"))
         elif saw is not None:
             rule = told.plan.refusal.rule if told.plan.refusal else "incomplete"
             findings.append(Finding("lenient", f"served {saw!r} although {rule}"))
@@ -175,4 +176,5 @@ def _after(told: Transcript, findings: list[Finding]) -> None:
     if rest is not None or len(answers) != 1:
         findings.append(Finding("lost", f"no whole answer for the next client: {told.after_received!r}"))
     elif _saw(answers[0]) != identity(b"GET", told.after, b""):
-        findings.append(Finding("misdelivered", f"the next client got {answers[0]}"))
+        kind = "misdelivered" if _saw(answers[0]) else "lost"
+        findings.append(Finding(kind, f"the next client got {answers[0]}"))
