@@ -142,6 +142,7 @@ class Call(End):
         super().__init__(sock)
         self.requests: list[Request] = []
         self._at = 0
+        self._read_bytes = -1
 
     @property
     def request(self) -> Request:
@@ -155,9 +156,12 @@ class Call(End):
 
     def take(self) -> bool:
         """Read one more whole request from what was received; False when there is none."""
+        if len(self.received) == self._read_bytes:
+            return False
         read = read_request(bytes(self.received), self._at)
         if not isinstance(read, Request):
             assert isinstance(read, Incomplete), read
+            self._read_bytes = len(self.received)
             return False
         self._at = read.end
         self.requests.append(read)

@@ -41,10 +41,19 @@ def faults_of(rows: Sequence[Row]) -> list[Row]:
                 "tests": len(own),
                 "recover_ms": max(recoveries, default=None),
                 "lost": "; ".join(dict.fromkeys(row["lost"] for row in own if row.get("lost"))),
-                "measured": {name: value for row in own for name, value in row.get("measured", {}).items()},
+                "measured": _worst(own),
             }
         )
     return lines
+
+
+def _worst(rows: Sequence[Row]) -> dict[str, Any]:
+    """What several tests measured under one name, at its worst."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.get("measured", {}).items():
+            found[name] = max(found.get(name, value), value)
+    return found
 
 
 def text_of(rows: Sequence[Row]) -> str:

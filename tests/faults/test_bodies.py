@@ -229,8 +229,40 @@ def test_a_slow_backend_holds_back_its_client_and_memory_is_flat(scene: Scene, f
     assert grown < FLAT_BYTES
     client.reset()
     call.wait_end(2)
+    assert scene.backend.effects == 0
     scene.row["measured"] = {"C was held back after MiB": round(taken / MIB, 1)}
     scene.recovers(lost="nothing but speed")
+
+
+@pytest.mark.fault(14, ENDLESS, backend={"idle_timeout": "30s"})
+@pytest.mark.parametrize("to", ["C", "B"])
+def test_a_websocket_holds_back_whoever_is_faster(scene: Scene, to: str) -> None:
+    client, call = opened(scene)
+    faster, slower = (call, client) if to == "C" else (client, call)
+    resident = scene.site.resident_bytes()
+    taken = faster.offer(PIECE, 64 * MIB)
+    assert taken < 32 * MIB
+    assert scene.site.resident_bytes() - resident < FLAT_BYTES
+    passed = len(slower.received)
+    slower.until(lambda: len(slower.received) - passed >= taken)
+    assert slower.received[passed:].count(b".") == taken
+    scene.row["measured"] = {f"a WebSocket to {to} was held back after MiB": round(taken / MIB, 1)}
+
+
+@pytest.mark.fault(12, DRIP, backend={"idle_timeout": "400ms"})
+@pytest.mark.parametrize("by", ["C", "B"])
+def test_a_websocket_lives_while_either_side_speaks(scene: Scene, by: str) -> None:
+    client, call = opened(scene)
+    speaks, hears = (client, call) if by == "C" else (call, client)
+    for _ in range(8):
+        speaks.send(b".")
+        assert hears.read_more(0.1)
+        assert speaks.still_open(0.1)
+    silent = monotonic()
+    client.wait_end()
+    call.wait_end(0.1)
+    assert 0.25 <= monotonic() - silent < 0.4 + LATE_S
+    scene.recovers(lost="the WebSocket: closed when both are silent")
 
 
 @pytest.mark.fault(15, DISAGREES)

@@ -122,19 +122,22 @@ def test_a_crowd_of_idle_and_dripping_clients_costs_the_others_nothing(scene: Sc
     resident = scene.site.resident_bytes()
     with crowd(scene) as members:
         each_bytes = (scene.site.resident_bytes() - resident) / len(members)
-        within = p99_ms(scene, client, call, members)
+        idle = p99_ms(scene, client, call)
+        dripping = p99_ms(scene, client, call, members)
     afterwards = p99_ms(scene, client, call)
     scene.row["measured"] = {
-        f"p99 ms without, with {CROWD} idle or dripping, after": f"{without:.2f}, {within:.2f}, {afterwards:.2f}",
-        "memory of each, KiB": round(each_bytes / 1024, 1),
+        f"p99 of others, ms: without, with {CROWD} idle, with as many dripping, after": ", ".join(
+            f"{each:.2f}" for each in (without, idle, dripping, afterwards)
+        )
     }
-    # Two cores are shared with all else: a tail of a millisecond is noise, a scan over the crowd would be a multiple.
-    assert within < 2 * max(without, afterwards) + 1
+    # Two cores are shared with all else: half a millisecond of a tail is noise. A scan over the crowd would be many.
+    assert idle < 1.5 * max(without, afterwards) + 0.5
+    assert dripping < 2 * max(without, afterwards) + 1
     assert each_bytes < 32 * 1024
 
 
 def p99_ms(scene: Scene, client: Client, call: Call, dripping: list[socket.socket] | None = None) -> float:
-    """Of many exchanges one after another, each of them with one more byte from one of the crowd."""
+    """Of many exchanges one after another, beside each a byte from one of those that drip."""
     took_ms = []
     ask, answer = scene.get(), ok()
     for number in range(REQUESTS):
