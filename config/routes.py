@@ -26,6 +26,7 @@ _Key: TypeAlias = tuple[str, bytes]
 """What the routes of one path are filed further by: ("host", b"") or ("header", its name)."""
 
 _BORDER = ord("/")
+_PERCENT = ord("%")  # looking for a number costs CPython less than looking for bytes
 
 
 class Router:
@@ -54,7 +55,7 @@ class Router:
 
     def match(self, request: Request) -> Route | None:
         """The first route that takes the request, or None."""
-        path = request.path if b"%" not in request.path else normal_path(request.path)
+        path = request.path if _PERCENT not in request.path else normal_path(request.path)
         shelf = self._exact.get(path)
         found = None if shelf is None else shelf.first(request, None)
         if self._depth:
