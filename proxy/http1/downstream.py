@@ -21,7 +21,7 @@ from . import write
 from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, add_forwarding
-from .head import STRAY_LINE_END, RequestHead, read_request_head
+from .head import BEGINNING, STRAY_LINE_END, RequestHead, read_request_head
 
 if TYPE_CHECKING:
     from ..pipeline import LiveExchange
@@ -165,6 +165,8 @@ class ServerConnection(AnswerWriter):
         listener = self.port.listener
         if STRAY_LINE_END.search(data, max(len(self._buffer) - 1, 0)):
             raise Failure("bad_request", "a line of the head does not end in CRLF")
+        if not BEGINNING.match(data):
+            raise Failure("bad_request", "these bytes do not begin an HTTP/1.1 request; is TLS spoken to a plain port?")
         if len(data) > listener.max_head:
             raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
         if data and not self._buffer:

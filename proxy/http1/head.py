@@ -38,6 +38,9 @@ _PLAINLY_CHUNKED = re.compile(rb"(?i:\r\ntransfer-encoding: *+chunked *+\r\n)") 
 STRAY_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # noqa: TID251
 """A bare LF or CR: an unfinished head that holds one is refused at once, since its end might never come."""
 
+BEGINNING = re.compile(rb"(?:\r\n)?(?:\r?\Z|" + _TOKEN + rb")")  # noqa: TID251
+"""How a request begins. Bytes that do not, a TLS hello for one, are refused at once: they may never hold a line."""
+
 CHUNKED: Final = -1
 """A body whose size its sender did not declare, framed by chunks."""
 

@@ -48,6 +48,9 @@ def _tabs_around_framing(head: bytes) -> bool:
 def read_front(data: bytes, at: int = 0) -> Request | Incomplete | Refusal:
     """Read one request as RFC 9112 and the contract together say."""
     message = read_request(data, at, contract)
+    begin = data[at : at + 3].removeprefix(b"\r\n")[:1]
+    if isinstance(message, Incomplete) and begin not in (b"", b"\r") and not grammar.is_token(begin):
+        return Refusal(at, "RFC 9112 2.1: not the beginning of a request")
     if isinstance(message, Request):
         if _tabs_around_framing(data[at : message.head_end]):
             message.doubts.append("RFC 9110 5.6.3: tabs around the value of a framing field")

@@ -49,7 +49,9 @@ def plan_of(sent: bytes) -> Plan:
         message = read_front(sent, at)
         if isinstance(message, Refusal):
             # A recipient may wait for the whole head before it judges a line of it.
-            head_ended = any(sent.find(end, message.at + 2) >= 0 for end in (b"\n\n", b"\n\r\n", b"\n\r\r\n"))
+            head_ended = message.rule.startswith("RFC 9112 2.1:") or any(
+                sent.find(end, message.at + 2) >= 0 for end in (b"\n\n", b"\n\r\n", b"\n\r\r\n")
+            )
             return Plan(requests, "refused" if head_ended or 431 in message.statuses else "incomplete", message)
         if isinstance(message, Incomplete):
             return Plan(requests, "incomplete")

@@ -34,6 +34,8 @@ WORDS: list[Case] = [
     refuse("a field line first", raw(HOST, "X-A: b"), "RFC 9112 3"),
     refuse("HTTP/0.9", _line("GET /t"), "RFC 9112 2.3"),
     refuse("a response", raw("HTTP/1.1 200 OK", "Content-Length: 0"), "RFC 9112 2.1"),
+    refuse("a TLS hello without any line", bytes.fromhex("16030100c8010000c40303") + b"\xaa" * 32, "contract: at once"),
+    refuse("a space and no line", b" ", "contract: at once"),
     refuse("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "RFC 9112 2.1"),
 ]
 
