@@ -13,8 +13,11 @@ from pathlib import Path
 from setuptools import setup
 
 COMPILED = (
+    "config/routes.py",
     "config/snapshot.py",
     "filters/messages.py",
+    "filters/predicates.py",
+    "filters/subjects.py",
     "proxy/balance.py",
     "proxy/bodies.py",
     "proxy/chain.py",
@@ -24,6 +27,7 @@ COMPILED = (
     "proxy/http1/body.py",
     "proxy/http1/downstream.py",
     "proxy/http1/fields.py",
+    "proxy/http1/gone.py",
     "proxy/http1/head.py",
     "proxy/http1/upstream.py",
     "proxy/http1/write.py",

@@ -130,6 +130,10 @@ class Intake:
         self._held.clear()
         return held
 
+    def replace(self, content: bytes) -> None:
+        """Send this in place of the whole body, which is held."""
+        self._held = [content] if content else []
+
     def follow(self, call: Call) -> None:
         """From now on bytes go straight to the call, those that are held first."""
         self.call = call

@@ -105,19 +105,21 @@ class Dispatch(Exchange):
         try:
             self._send_request(call, target, target.backend)
         except Exception as error:
-            self._fail(self._named(error))
+            self._fail(self._named(error, -1))
 
     def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
         request, intake = self.request, self._intake
         content, ended, length = request.content, request.ended, request.length
+        if ended and backend.json_rewrite is not None:
+            content = rewritten_json(backend.json_rewrite, request, content)
+            length = request.length = None if length is None and request.wraps is not None else len(content)
         if request.wraps is not None:
             intake = self._intake = intake or Intake(request, self._client, self._spawn, self._broken)
+            if ended:
+                intake.replace(content)
             content, ended = b"", False
         elif not ended and intake is not None:
             content, ended = intake.release(), intake.ended
-        elif backend.json_rewrite is not None:
-            content = rewritten_json(backend.json_rewrite, request, content)
-            length = len(content)
         call.send(
             cast(Caller, self), backend, request.method, outgoing_target(backend, request),
             outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
@@ -152,6 +154,7 @@ class Dispatch(Exchange):
             or call.answered
             or self._resent
             or not self.request.ended
+            or self.request.wraps is not None  # which have seen the body: it cannot pass them again
             or self.request.method not in _SAFE
             or pool is None
             or target is None

@@ -279,20 +279,24 @@ class BackendPool:
         self._plane.spawn_task(self._open_for(target, waiter))
 
     async def _open_for(self, target: Target, waiter: Waiter) -> None:
+        why = "closed at once"
         try:
             connection = await target.open_connection(self._plane)
-        except (OSError, TimeoutError) as error:
-            target.connecting -= 1
+            usable = connection.usable
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: a name that cannot be asked for
             target.open -= 1
-            target.in_flight -= 1
-            target.failed(self._plane.wheel.now)
-            log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, _why(error))
-            self.room()
-            waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
-            return
+            usable = False
+            why = _why(error)
         target.connecting -= 1
-        target.failures = 0
-        waiter.connected(connection, target)
+        if usable:
+            target.failures = 0
+            waiter.connected(connection, target)
+            return
+        target.in_flight -= 1
+        target.failed(self._plane.wheel.now)
+        log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, why)
+        self.room()
+        waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
 
     async def _connect_when_resolved(self, waiter: Waiter) -> None:
         with suppress(TimeoutError):

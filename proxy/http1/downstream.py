@@ -21,6 +21,7 @@ from . import write
 from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, add_forwarding
+from .gone import is_reset
 from .head import BEGINNING, STRAY_LINE_END, RequestHead, read_request_head
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _READ_AHEAD_BYTES = 64 * 1024
 _DISCARD_BYTES = 1024 * 1024
 _DISCARD_S = 1.0
+_LOOK_S = 0.05
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
@@ -122,11 +124,10 @@ class ServerConnection(AnswerWriter):
 
     def on_deadline(self) -> None:
         """The wheel's call: too slow a head or body, an idle connection, or enough thrown away."""
-        if self._reader is not None and not self._discarding and self.exchange is not None:
-            if self._paused:
-                self._expect_within(self.port.listener.body_timeout)
-            else:
-                self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
+        if self._paused and self.exchange is not None and not self._discarding:
+            self._look_after()
+        elif self._reader is not None and not self._discarding and self.exchange is not None:
+            self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
         elif self._full and self.exchange is None and not self._discarding:
             if self.progressed():
                 self._expect_within(self.port.listener.idle_timeout)
@@ -300,10 +301,18 @@ class ServerConnection(AnswerWriter):
                 self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
 
+    def pause(self) -> None:
+        """Read no more for now. Meanwhile no event tells that the client left."""
+        super().pause()
+        self._expect_within(_LOOK_S)
+
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self._reader is not None:
-            self._expect_within(self.port.listener.body_timeout)
+        if self._paused:
+            if self._reader is not None:
+                self._expect_within(self.port.listener.body_timeout)
+            elif self.exchange is not None:
+                self.deadline = NEVER
         super().resume()
 
     def finished(self) -> None:
@@ -330,6 +339,14 @@ class ServerConnection(AnswerWriter):
             return
         self._expect_within(self.port.listener.idle_timeout)
         self._read_on()
+
+    def _look_after(self) -> None:
+        """A connection that is not read: the kernel knows whether the client has reset it."""
+        if self.transport is not None and is_reset(self.transport):
+            self.transport.abort()
+            self._lose_client()
+        else:
+            self._expect_within(_LOOK_S)
 
     def _lose_client(self) -> None:
         exchange, self.exchange = self.exchange, None

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import Counter
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -332,3 +333,20 @@ async def test_a_reload_keeps_the_connections_of_endpoints_that_stay() -> None:
             assert (await running.message()).body == b"ok", "what was under way ends well"
             assert proxy.stats(version="8").statuses == {200: 1}
             await calls[dropped].gone()
+
+
+@on_the_loop
+async def test_a_backend_that_closes_each_connection_at_once_is_no_failure_of_ours() -> None:
+    """Whether the close is seen before the request was sent is a race; neither outcome is a 500."""
+
+    class Closes(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            cast(asyncio.Transport, transport).abort()
+
+    server = await asyncio.get_running_loop().create_server(Closes, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with configured(document([url])) as proxy:
+        clients = [await ask(proxy, POST) for _ in range(40)]
+        assert {(await client.message()).status for client in clients} <= {502, 503}
+        assert set(proxy.stats().reasons) <= {"connect_failed", "upstream_closed"}
+    server.close()
