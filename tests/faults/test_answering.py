@@ -152,6 +152,26 @@ def test_once_more_is_once(scene: Scene) -> None:
     scene.recovers(lost="the request: 502")
 
 
+@pytest.mark.fault(4, RESETS, backend={"max_connections": 1})
+def test_once_more_is_once_even_over_a_connection_that_another_has_used(scene: Scene) -> None:
+    scene.warm()
+    client = send(scene, "GET")
+    old = scene.backend.next_call()
+    other = send(scene, "POST")  # waits for the only connection
+    assert scene.backend.quiet()
+    old.reset()
+    call = scene.backend.next_call()
+    assert call.request.method == b"POST"
+    call.send(ok(b"other"))
+    assert other.answer().body == b"other"
+    assert scene.backend.next_call() is call
+    assert call.request.method == b"GET"
+    call.reset()
+    assert problem(client.answer()) == (502, "upstream_closed")
+    assert scene.backend.quiet()
+    scene.recovers(lost="the request: 502")
+
+
 @pytest.mark.fault(4, RESETS)
 def test_a_safe_request_with_a_body_still_arriving_is_not_sent_again(scene: Scene) -> None:
     scene.warm()

@@ -341,6 +341,18 @@ def test_a_body_where_there_is_none_goes_nowhere(scene: Scene, method: str, head
 
 
 @pytest.mark.fault(16, UNWANTED)
+@pytest.mark.parametrize(("method", "status"), [("HEAD", b"200 OK"), ("GET", b"204 No Content")])
+def test_a_body_that_is_announced_is_not_waited_for(scene: Scene, method: str, status: bytes) -> None:
+    """It could arrive together with the next request."""
+    client = scene.client()
+    client.send(scene.head(method))
+    call = scene.backend.next_call()
+    call.send(b"HTTP/1.1 %b\r\nContent-Length: 4\r\n\r\n" % status)
+    assert client.answer(method.encode()).status == int(status[:3])
+    call.wait_end(0.1)
+
+
+@pytest.mark.fault(16, UNWANTED)
 @pytest.mark.parametrize("head", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n"])
 def test_without_a_body_the_connection_serves_on(scene: Scene, head: bytes) -> None:
     client = scene.client()
