@@ -21,7 +21,7 @@ from . import write
 from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, add_forwarding
-from .gone import is_reset
+from .gone import LOOK_S, is_reset
 from .head import BEGINNING, STRAY_LINE_END, RequestHead, read_request_head
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _READ_AHEAD_BYTES = 64 * 1024
 _DISCARD_BYTES = 1024 * 1024
 _DISCARD_S = 1.0
-_LOOK_S = 0.05
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
@@ -304,7 +303,7 @@ class ServerConnection(AnswerWriter):
     def pause(self) -> None:
         """Read no more for now. Meanwhile no event tells that the client left."""
         super().pause()
-        self._expect_within(_LOOK_S)
+        self._expect_within(LOOK_S)
 
     def resume(self) -> None:
         """Read again."""
@@ -346,7 +345,7 @@ class ServerConnection(AnswerWriter):
             self.transport.abort()
             self._lose_client()
         else:
-            self._expect_within(_LOOK_S)
+            self._expect_within(LOOK_S)
 
     def _lose_client(self) -> None:
         exchange, self.exchange = self.exchange, None

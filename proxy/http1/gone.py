@@ -10,6 +10,9 @@ from typing import Final
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", 11)  # tcp(7)
 _TCP_CLOSE: Final = 7  # the first byte of struct tcp_info is the state
 
+LOOK_S: Final = 0.05
+"""How often to ask."""
+
 
 def is_reset(transport: asyncio.BaseTransport) -> bool:
     """False where the system does not say: other systems than Linux, unix sockets."""
