@@ -124,6 +124,23 @@ def test_an_abandoned_upload_is_cut_at_b(scene: Scene, framing: str, how: str) -
     scene.counted("client_gone")
 
 
+@pytest.mark.fault(20, MID_UPLOAD, backend={"first_byte_timeout": "30s"})
+@FRAMINGS
+def test_an_upload_abandoned_while_b_takes_no_more_is_noticed(scene: Scene, framing: str) -> None:
+    """The proxy reads nothing from C then, so that no event tells of the reset."""
+    client = scene.client("patient")
+    if framing == "length":
+        client.send(scene.head("POST", "Content-Length: 99999999999"))
+    else:
+        client.send(scene.head("POST", "Transfer-Encoding: chunked") + b"fffffff\r\n")
+    call = scene.backend.next_head()
+    assert client.offer(PART, 64 * MIB) < 32 * MIB
+    client.reset()
+    scene.counted("client_gone")  # while B still takes nothing
+    call.wait_end()
+    assert scene.backend.effects == 0
+
+
 @pytest.mark.fault(20, MID_UPLOAD)
 def test_a_fin_in_the_middle_of_an_upload_is_an_abort_too(scene: Scene) -> None:
     client, call = uploading(scene, "chunked", 1 * MIB)
