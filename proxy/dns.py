@@ -64,7 +64,7 @@ class Resolver:
         host, port = self.endpoint.host, self.endpoint.port
         try:
             found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), _TIMEOUT_S)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: no name of a host
             log.warning("cannot resolve %s: %s; keeping %s", host, error or "timed out", self.addresses or "nothing")
             return
         addresses = tuple(sorted({str(each[4][0]) for each in found}))

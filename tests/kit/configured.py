@@ -60,8 +60,9 @@ class Proxy:
     def in_flight(self) -> int:
         """Places that exchanges occupy now, of every kind."""
         pools = self._pools()
-        calls = sum(target.in_flight for pool in pools for target in pool.targets)
-        return calls + sum(pool.in_flight for pool in pools) + sum(each.in_flight for each in self.plane.stats.calls())
+        calls: int = sum(target.in_flight for pool in pools for target in pool.targets)
+        calls += sum(pool.in_flight for pool in pools)
+        return calls + sum(each.in_flight for each in self.plane.stats.calls())
 
     def connections(self) -> int:
         """Open connections to backends."""
