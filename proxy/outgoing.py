@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from ..config.snapshot import Backend, Endpoint, PathRewrite
-from ..filters.api import Failure, Headers, Request
+from ..filters.api import Failure, Headers, Request, Response
 from ..filters.subjects import behind_prefix
 from .trace import Context
 
 _Fields = dict[str, msgspec.Raw]
+_LONGEST_HOPS = 9
 
 
 def outgoing_headers(request: Request, spans: Context) -> Headers:
@@ -61,3 +62,21 @@ def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) 
     for name, value in values.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)
+
+
+def last_answer(request: Request) -> Response | None:
+    """Count the Max-Forwards of OPTIONS and TRACE down (RFC 9110 section 7.6.2); at 0 the answer is ours to give.
+
+    Raises Failure for a value that is no number. As a last recipient we know no methods, and reflect no TRACE.
+    """
+    left = request.get(b"max-forwards")
+    if left is None:
+        return None
+    if not left.isdigit() or len(left) > _LONGEST_HOPS:
+        raise Failure("bad_request", "max-forwards is not a number")
+    if int(left) > 0:
+        request.set(b"max-forwards", b"%d" % (int(left) - 1))
+        return None
+    if request.method == b"OPTIONS":
+        return Response(200, [], local=True)
+    return Response(405, [(b"allow", b"OPTIONS")], local=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Failure, Headers, Outcome, Reason, Request, Response
 from . import trace
@@ -18,6 +18,7 @@ from .bodies import Outlet
 from .chain import complete
 from .dispatch import Dispatch
 from .exchange import Client
+from .outgoing import last_answer
 from .rescue import problem
 from .telemetry.count import count_call
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
+
+_COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
 
 
 class LiveExchange(Dispatch):
@@ -58,8 +61,21 @@ class LiveExchange(Dispatch):
             self._limit(self._route.timeout)
         if not self._route.name:
             self._fail(Failure("no_route", "no route matches this request"))
+        elif self.request.method in _COUNTING_HOPS:
+            self._count_hop()
         else:
             self._run_request(0)
+
+    def _count_hop(self) -> None:
+        try:
+            answer = last_answer(self.request)
+        except Failure as failure:
+            self._fail(failure)
+            return
+        if answer is None:
+            self._run_request(0)
+        else:
+            self._run_response(answer, 0)
 
     def _run_request(self, index: int) -> None:
         hooks = self._route.chain.request
