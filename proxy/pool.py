@@ -71,7 +71,7 @@ class Target:
         idle = self.idle
         while idle and not idle[-1].resting:
             connection = idle.pop()
-            if connection.usable:
+            if connection.usable and connection.silent:
                 return connection
             connection.discard()
         return None
@@ -79,7 +79,7 @@ class Target:
     def freed(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it may serve another call."""
         pool = self.pool
-        if pool.closed or self.gone or (connection.resting and pool.waited_for):
+        if pool.closed or self.gone or (pool.waited_for and (connection.resting or not connection.silent)):
             connection.discard(abort=False)
         elif connection.resting:
             connection.idle_for(self.backend.keep_alive)

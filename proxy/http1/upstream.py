@@ -8,6 +8,8 @@ came behind it.
 from __future__ import annotations
 
 import asyncio
+import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ...filters.api import Failure, Headers, Response
@@ -47,9 +49,9 @@ class ClientConnection(Call):
     incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
 
     __slots__ = (
-        "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method", "_owner", "_paused",
-        "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline", "look_s",
-        "reused", "transport",
+        "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method", "_owner",
+        "_paused", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline",
+        "look_s", "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, wheel: Wheel) -> None:
@@ -61,6 +63,7 @@ class ClientConnection(Call):
         self.answered = False
         self.deadline = NEVER
         self.look_s = NEVER
+        self._arrived: Callable[[int], object] | None = None
         self._buffer = b""
         self._reader: BodyReader | None = None
         self._first_byte_s = self._idle_s = self._rests_until = 0.0
@@ -157,6 +160,12 @@ class ClientConnection(Call):
         transport = self.transport
         return transport is not None and not transport.is_closing() and self.deadline > self._wheel.now
 
+    @property
+    def silent(self) -> bool:
+        """Whether the kernel holds nothing that was not read yet. At rest, that is the connection's end or an answer
+        that nobody asked for; a request sent now would be lost with the one or be given the other."""
+        return self._arrived is None or not self._arrived(0)
+
     def discard(self, *, abort: bool = True) -> None:
         """Close, at once or when what was written has left; the owner is told."""
         self._wheel.forget(self)
@@ -172,6 +181,11 @@ class ClientConnection(Call):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            poll = select.poll()
+            poll.register(sock, select.POLLIN)
+            self._arrived = poll.poll
 
     def data_received(self, data: bytes) -> None:
         if self.caller is None:
