@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from time import monotonic
 
 import pytest
@@ -251,46 +249,3 @@ def test_a_connection_seen_to_close_is_not_used(scene: Scene, method: str) -> No
     call.send(ok())
     assert client.answer().status == 200
     assert scene.backend.effects == 3
-
-
-@pytest.mark.fault(11, STALE)
-@pytest.mark.parametrize("first", ["close", "request"])
-@pytest.mark.parametrize("how", ["reset", "close"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_close_that_crosses_the_request(scene: Scene, method: str, how: str, first: str) -> None:
-    """The worker stands still while both happen, so that it finds both at once."""
-    lost = "nothing"
-    for _ in range(5):
-        scene.warm()
-        before, idle = scene.backend.effects, scene.backend.connections[-1]
-        client = scene.client()
-        os.kill(scene.site.worker, signal.SIGSTOP)
-        try:
-            if first == "close":
-                break_off(idle, how)
-            client.send(scene.get() if method == "GET" else scene.post())
-            if first == "request":
-                break_off(idle, how)
-        finally:
-            os.kill(scene.site.worker, signal.SIGCONT)
-        if answered_afresh(scene, client):
-            assert scene.backend.effects == before + 1
-        else:
-            assert method == "POST"
-            assert scene.backend.effects == before
-            lost = "POST: 502, never sent again"
-    scene.recovers(lost)
-
-
-def answered_afresh(scene: Scene, client: Client) -> bool:
-    """Serve the request should it come on a new connection; False when the client was told 502 instead."""
-    deadline = monotonic() + 5
-    while monotonic() < deadline:
-        if not scene.backend.quiet(0.01) and scene.backend.connections[-1].take():
-            scene.backend.connections[-1].send(ok())
-            assert client.answer().status == 200
-            return True
-        if client.read_more(0.01):
-            assert problem(client.answer()) == (502, "upstream_closed")
-            return False
-    raise AssertionError("neither a request nor an answer")
