@@ -50,6 +50,21 @@ async def test_no_answer_in_time() -> None:
 
 
 @on_the_loop
+async def test_no_limit_ends_early() -> None:
+    """Deadlines are counted from the wheel's last tick, which may be one tick old."""
+    async with upstream() as backend:
+        async with configured(document([backend.url], backend={"first_byte_timeout": "100ms"})) as proxy:
+            client = await proxy.connect()
+            for n in range(8):
+                ticked = asyncio.Event()
+                asyncio.get_running_loop().call_later(0.007 * n, ticked.set)
+                await ticked.wait()
+                client.send(GET)
+                took, answer = await timed(client.message())
+                assert answer.status == 504 and 0.1 <= took < 0.1 + LATE_S
+
+
+@on_the_loop
 async def test_a_stream_that_stalls_is_cut_and_one_that_moves_is_not() -> None:
     async with upstream() as backend:
         async with configured(document([backend.url], backend={"idle_timeout": "300ms"})) as proxy:
