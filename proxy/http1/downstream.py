@@ -95,9 +95,9 @@ class ServerConnection(AnswerWriter):
         owed = self.exchange is not None and self._reader is None
         if owed and self.port.listener.half_close == "answer":
             self._keep_alive = False
+            self._expect_within(LOOK_S)  # what may follow is a reset, of which no event tells
             return True
-        if self.exchange is not None:
-            self._lose_client()
+        self._lose_client()
         self.close()
         return False
 
@@ -123,7 +123,7 @@ class ServerConnection(AnswerWriter):
 
     def on_deadline(self) -> None:
         """The wheel's call: too slow a head or body, an idle connection, or enough thrown away."""
-        if self._paused and self.exchange is not None and not self._discarding:
+        if self.exchange is not None and (self._paused or self._reader is None) and not self._discarding:
             self._look_after()
         elif self._reader is not None and not self._discarding and self.exchange is not None:
             self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))

@@ -324,3 +324,19 @@ def test_a_fin_in_an_upload_is_gone_even_there(scene: Scene) -> None:
     client.finish()
     assert call.wait_end(1) - left < AT_ONCE_S
     assert scene.backend.effects == 0
+
+
+@pytest.mark.fault(22, HALF_CLOSE)
+@pytest.mark.parametrize("stage", [waiting, streaming, counted])
+def test_a_reset_is_gone_even_there(scene: Scene, stage: object) -> None:
+    assert callable(stage)
+    client = scene.client("patient")
+    client.send(scene.get())
+    call = scene.backend.next_call()
+    stage(scene, call, client)
+    client.finish()
+    assert call.still_open(0.15)
+    left = leave(client, "reset")
+    assert call.wait_end(1) - left < AT_ONCE_S + 0.1  # looked for every 50 ms, as the proxy's clock ticks
+    scene.recovers(lost="what C abandoned")
+    scene.counted("client_gone")
