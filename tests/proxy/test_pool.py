@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections import Counter
 from random import Random
@@ -157,14 +158,17 @@ async def test_whoever_waits_gets_a_new_connection_when_the_old_one_breaks_and_l
 
 @on_the_loop
 async def test_waiting_is_part_of_the_routes_time() -> None:
-    text = document(["http://127.0.0.1:1"], backend={"max_connections": 1}, route={"timeout": "200ms"})
-    async with upstream() as backend, configured(text.replace("http://127.0.0.1:1", backend.url)) as proxy:
-        await ask(proxy)
-        await backend.call()
-        waiting = await ask(proxy)
-        assert (await waiting.message()).status == 504
-        assert len(backend.connections) == 1
-        assert pending(proxy) == 0
+    async with upstream() as backend:
+        settings = json.loads(document([backend.url], backend={"max_connections": 1}))
+        short = {"name": "short", "match": {"path_prefix": "/short"}, "backend": "stable", "timeout": "200ms"}
+        settings["routes"].insert(0, short)
+        async with configured(json.dumps(settings)) as proxy:
+            await ask(proxy)
+            await backend.call()
+            waiting = await ask(proxy, GET.replace(b" / ", b" /short "))
+            assert (await waiting.message()).status == 504
+            assert len(backend.connections) == 1
+            assert pending(proxy) == 0
 
 
 @pytest.mark.parametrize("request_bytes", [GET, POST])

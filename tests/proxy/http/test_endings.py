@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from understudy.filters.api import Exchange, Filter, Outcome
+from understudy.filters.api import BodyWrap, Exchange, Failure, Filter, Outcome, Response
 
 from tests.kit.configured import Proxy, configured, document
 from tests.kit.conversation import Peer, Upstream, on_the_loop, upstream
@@ -271,19 +271,73 @@ async def test_a_backend_that_breaks_off_mid_body_is_cut_without_a_last_chunk() 
 # Whatever happens, in whatever order, everything is given back, once.
 
 
-class Counts(Filter):
-    """Entered and completed."""
+class Late(BodyWrap):
+    """Holds back the last byte, and the end for a moment."""
 
     def __init__(self) -> None:
-        super().__init__(None, None)  # type: ignore[arg-type]
-        self.entered = 0
-        self.outcomes: list[Outcome] = []
+        self.held = b""
 
-    def on_request(self, exchange: Exchange) -> None:
-        self.entered += 1
+    def data(self, chunk: bytes) -> bytes:
+        chunk = self.held + chunk
+        self.held = chunk[-1:]
+        return chunk[:-1]
+
+    async def end(self) -> bytes:
+        await moment()
+        return self.held
+
+
+class Behaves(Filter):
+    """Does one of the things that filters do, and counts completions by exchange."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(None, None)  # type: ignore[arg-type]
+        self.how = how
+        self.completions: dict[bytes, int] = {}
+
+    def on_request(self, exchange: Exchange) -> Any:
+        self.completions[exchange.id] = 0
+        match self.how:
+            case "waits":
+                return moment()
+            case "reads":
+                return self._read(exchange)
+            case "wraps":
+                exchange.request.wrap(Late())
+            case "detaches":
+                exchange.detach()
+            case "refuses":
+                raise Failure("key_missing", "no key")
+            case "answers":
+                return Response(418, [], content=b"short and stout", local=True)
+        return None
+
+    async def _read(self, exchange: Exchange) -> None:
+        await exchange.request.read(60)
+
+    def on_response(self, exchange: Exchange, response: Response) -> Any:
+        if self.how in ("wraps", "detaches"):
+            response.wrap(Late())
+        if self.how == "fails" and not response.local:
+            raise KeyError("x")
+        return self._wait(response) if self.how == "waits" else response
+
+    async def _wait(self, response: Response) -> Response:
+        await moment()
+        return response
 
     def on_complete(self, exchange: Exchange, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+        self.completions[exchange.id] += 1
+
+
+BEHAVIOURS = ["watches", "waits", "reads", "wraps", "detaches", "refuses", "answers", "fails"]
+
+
+async def moment() -> None:
+    """A few turns of the loop."""
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.002, turned.set)
+    await turned.wait()
 
 
 Step = Callable[["Scene"], Awaitable[None]]
@@ -298,14 +352,6 @@ class Scene:
     @property
     def call(self) -> Peer | None:
         return self.backend.connections[-1] if self.backend.connections else None
-
-
-async def turns(scene: Scene) -> None:
-    """A few turns of the loop, so that bytes arrive apart."""
-    loop = asyncio.get_running_loop()
-    turned = loop.create_future()
-    loop.call_later(0.002, turned.set_result, None)
-    await turned
 
 
 def say(peer: Peer, data: bytes) -> None:
@@ -376,27 +422,35 @@ STEPS: dict[str, Step] = {
 }
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.booleans()), min_size=1, max_size=10),
     st.sampled_from([{}, {"max_connections": 1, "max_pending": 1}]),
+    st.sampled_from(BEHAVIOURS),
 )
 def test_everything_is_given_back_once_in_whatever_order_things_happen(
-    steps: list[tuple[str, bool]], limits: dict[str, int]
+    steps: list[tuple[str, bool]], limits: dict[str, int], how: str
 ) -> None:
-    play(steps, limits)
+    play(steps, limits, how)
 
 
 @on_the_loop
-async def play(steps: list[tuple[str, bool]], limits: dict[str, int]) -> None:
-    counts = Counts()
+async def play(steps: list[tuple[str, bool]], limits: dict[str, int], how: str) -> None:
+    behaves = Behaves(how)
     async with upstream() as backend:
-        async with configured(document([backend.url], backend=limits), lambda _: [counts]) as proxy:
+        async with configured(document([backend.url], backend=limits), lambda _: [behaves]) as proxy:
             scene = Scene(proxy, backend, await proxy.connect())
             for name, wait in steps:
                 await STEPS[name](scene)
                 if wait:
-                    await turns(scene)
-    assert counts.entered == len(counts.outcomes), "each exchange completed once"
+                    await moment()
+            if how == "detaches":  # what is detached would outlive the block
+                for client in proxy.clients:
+                    client.reset()
+                await moment()
+                for call in backend.connections:
+                    call.reset()
+                await proxy.settled(lambda: proxy.in_flight() == 0)
+    assert set(behaves.completions.values()) <= {1}, "each exchange completed once"
     recorded = sum(sum(call.statuses.values()) for call in proxy.plane.stats.calls() if call.route)
-    assert recorded == counts.entered
+    assert recorded == len(behaves.completions)
