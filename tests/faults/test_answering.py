@@ -15,7 +15,7 @@ MID_HEAD = "B resets or closes mid-head"
 GARBAGE = "B sends garbage"
 STALE = "idle pooled connection closed as we send"
 FIRST_BYTE_TIMEOUT_S = 0.8
-LATE_S = 0.25  # two ticks of the proxy's clock, and a busy machine
+LATE_S = 0.25  # two ticks of the proxy's clock, and a busy machine; a tick early is in the bounds below
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 SAFE = ["GET", "HEAD", "OPTIONS", "QUERY"]
 
@@ -46,7 +46,7 @@ def test_silence_is_a_504_and_the_connection_is_closed(scene: Scene, body: str) 
         client.send(scene.head("POST", "Transfer-Encoding: chunked") + b"3\r\nx=1\r\n0\r\n\r\n")
     call = scene.backend.next_call()
     assert problem(client.answer()) == (504, "upstream_timeout")
-    assert FIRST_BYTE_TIMEOUT_S - 0.01 <= monotonic() - begun < FIRST_BYTE_TIMEOUT_S + LATE_S
+    assert FIRST_BYTE_TIMEOUT_S - 0.06 <= monotonic() - begun < FIRST_BYTE_TIMEOUT_S + LATE_S
     call.wait_end(0.1)
     scene.recovers(lost="the request: 504")
     assert len(scene.backend.connections) == 2
@@ -76,7 +76,7 @@ def test_a_head_that_drips_is_no_answer_either(scene: Scene) -> None:
         if client.read_more(0.1):
             break
     assert problem(client.answer()) == (504, "upstream_timeout")
-    assert FIRST_BYTE_TIMEOUT_S - 0.01 <= monotonic() - begun < FIRST_BYTE_TIMEOUT_S + LATE_S
+    assert FIRST_BYTE_TIMEOUT_S - 0.06 <= monotonic() - begun < FIRST_BYTE_TIMEOUT_S + LATE_S
     call.wait_end(0.1)
 
 
