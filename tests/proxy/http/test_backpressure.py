@@ -102,3 +102,22 @@ async def test_a_client_that_reads_nothing_is_not_served_all_that_it_pipelined()
                 assert len((await client.message()).body) == size
 
         await asyncio.gather(serve_rest(), read_all())
+
+
+@on_the_loop
+async def test_nor_is_it_given_more_local_answers_than_it_takes() -> None:
+    """A refusal is many times as long as a request, and needs no backend that could be slow."""
+    asked = 200_000
+    async with configured(document(["http://127.0.0.1:9"], route={"match": {"path_prefix": "/v2"}})) as proxy:
+        client = await proxy.connect()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(GET * asked)
+        await proxy.settled(lambda: bool(proxy.stats("", "").statuses))
+        answered = proxy.stats("", "").statuses
+        before = -1
+        while before != answered.get(404, 0):
+            before = answered.get(404, 0)
+            waited = asyncio.Event()
+            asyncio.get_running_loop().call_later(STALLED_S, waited.set)
+            await waited.wait()
+        assert 0 < answered[404] < asked // 2

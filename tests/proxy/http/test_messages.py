@@ -300,7 +300,7 @@ async def test_connection_close_is_honoured_on_either_side(ending: bytes) -> Non
         call.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         answer = await client.message()
         assert answer.get(b"connection") == (b"close" if ending else None)
-        await call.gone()
+        await call.gone(0.5)
         if ending:
             assert await client.rest() == b""
         else:
