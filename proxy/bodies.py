@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from ..filters.api import BodyWrap, Failure, Message, Request
-from .exchange import Call, Client
+from .exchange import HELD, PEER, Call, Client
 
 HELD_BYTES: Final = 64 * 1024
 """How much of a body waits for a connection before its sender is paused."""
@@ -116,11 +116,11 @@ class Intake:
         collecting = self._collecting
         if collecting is None or collecting.done():
             if self.size >= HELD_BYTES and self._client is not None:
-                self._client.pause()
+                self._client.pause(HELD)
         elif self.size > self._limit:
             collecting.set_exception(_too_large(self._limit))
             if self._client is not None:
-                self._client.pause()
+                self._client.pause(HELD)
         elif ended:
             collecting.set_result(None)
 
@@ -146,7 +146,7 @@ class Intake:
     def _ask(self) -> None:
         if self._client is not None:
             self._client.proceed()
-            self._client.resume()
+            self._client.resume(HELD)
 
     def fail(self, failure: Failure) -> None:
         """No more will come: whoever reads the whole body hears why."""
@@ -209,7 +209,7 @@ class Outlet:
         if self.held is None:
             self.held = []
         if self.call is not None:
-            self.call.pause()
+            self.call.pause(HELD)
 
     def release(self, message: Message) -> None:
         """The head has left: pass on what was held, and from now on what comes."""
@@ -223,7 +223,7 @@ class Outlet:
         if self.call is None:
             self._end()
         else:
-            self.call.resume()
+            self.call.resume(HELD)
 
     def take(self, chunk: bytes, ended: bool) -> None:
         """The call's next bytes."""
@@ -232,8 +232,6 @@ class Outlet:
         if self.held is not None:
             if chunk:
                 self.held.append(chunk)
-            if self.call is not None:
-                self.call.pause()
             return
         if self._over:
             return
@@ -258,7 +256,7 @@ class Outlet:
         """Read the answer to its end for nobody's sake but the filters'."""
         self._client = None
         if self.call is not None:
-            self.call.resume()
+            self.call.resume(PEER)
 
     def _end(self) -> None:
         if self._wrapped is None:

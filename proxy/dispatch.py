@@ -7,7 +7,7 @@ that had served before closed without one byte of an answer, a safe request is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..filters.api import Exchange, Failure, Request
@@ -33,12 +33,13 @@ class Dispatch(Exchange):
     """The part of a live exchange that faces the backend.
 
     Mutable state: `_entered`, how far down the chain the request came; `_pool`, where it has a place; `target` and
-    `_call`, the call under way; `_tried`, the targets that could not be reached; `_over`.
+    `_call`, the call under way; `_tried`, the targets that could not be reached; `_settled`, once its answer is
+    decided without the backend, and `_over`, at its end.
     """
 
     __slots__ = (
-        "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_resent", "_route", "_spans", "_stats",
-        "_task", "_timer", "_tried", "_upgrade", "target",
+        "_awaited", "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_pools", "_resent", "_route",
+        "_settled", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
     )  # fmt: skip
 
     def __init__(
@@ -61,42 +62,48 @@ class Dispatch(Exchange):
         self._tried: list[Target] = []
         self._resent = False
         self._over = False
+        self._settled = False
+        self._pools = plane.pools
         self._stats: CallStats | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._awaited: Awaitable[Any] | None = None
 
     def _fail(self, failure: Failure) -> None:
         raise NotImplementedError
 
     def _dispatch(self) -> None:
         """Ask the chosen backend for a connection; `connected` or `unavailable` follows, at once or later."""
-        pool = self._plane.pool(self.backend)
-        backend = pool.backend
-        if self.request.ended or backend.json_rewrite is None:
-            self._connect(pool, backend)
-        else:
-            self._spawn(self._read_then_connect(pool, backend))
+        try:
+            pool = self._pools[self.backend]
+            backend = pool.backend
+            if self.request.ended or backend.json_rewrite is None:
+                self._connect(pool, backend)
+            else:
+                self._spawn(self._read_then_connect(pool, backend))
+        except Exception as error:
+            self._fail(self._named(error, -1))
 
     async def _read_then_connect(self, pool: BackendPool, backend: Backend) -> None:
         try:
             await self.request.read(backend.json_rewrite_limit)
-            if not self._over:
+            if not self._settled:
                 self._connect(pool, backend)
         except Exception as error:
-            self._fail(self._named(error))
+            self._fail(self._named(error, -1))
 
     def _connect(self, pool: BackendPool, backend: Backend) -> None:
         self._stats = pool.stats_of(self.route)
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
-        if backend.total_timeout and (not self._route.timeout or backend.total_timeout < self._route.timeout):
+        if backend.total_timeout:
             self._limit(backend.total_timeout)
         pool.connect(self, self._tried)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
-        if self._over:
+        if self._settled:
             call.cancel()
             target.in_flight -= 1
             return
@@ -118,7 +125,9 @@ class Dispatch(Exchange):
             if ended:
                 intake.replace(content)
             content, ended = b"", False
-        elif not ended and intake is not None:
+        elif ended:
+            length = len(content)  # a filter may have put another body in its place
+        elif intake is not None:
             content, ended = intake.release(), intake.ended
         call.send(
             cast(Caller, self), backend, request.method, outgoing_target(backend, request),
@@ -130,6 +139,8 @@ class Dispatch(Exchange):
 
     def unavailable(self, failure: Failure, target: Target | None) -> None:
         """No connection was to be had. No byte was sent, so another endpoint may be asked."""
+        if self._settled:
+            return
         if target is not None:
             self._tried.append(target)
         pool = self._pool
@@ -171,22 +182,40 @@ class Dispatch(Exchange):
         """Give everything back; return where the exchange is counted."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
-            self._task.cancel()
+        self._withdraw()
         pool, stats, backend = self._pool, self._stats, self._route.backend
         if stats is None:
             return self._plane.stats.call(self.route, backend.name, backend.version)
         if pool is not None:
             pool.leave(self.target)
-            pool.exit(self)
+            pool.exit()
             stats.in_flight -= 1
         return stats
 
+    def _withdraw(self) -> None:
+        """Nothing that is still under way for the request matters any more: filters that wait, a place in a queue."""
+        if self._pool is not None:
+            self._pool.forget(self)
+        if self._tasks is not None:
+            current = asyncio.current_task()
+            for task in self._tasks:
+                if task is not current:
+                    task.cancel()
+            self._tasks = None
+        awaited, self._awaited = self._awaited, None
+        if isinstance(awaited, Coroutine):  # its task was cancelled before it began to wait
+            awaited.close()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = self._plane.spawn_task(work)
+        if self._tasks is None:
+            self._tasks = []
+        self._tasks.append(self._plane.spawn_task(work))
 
     def _limit(self, seconds: float) -> None:
+        """The exchange ends within so many seconds, or earlier where that was said before."""
         if self._timer is not None:
+            if self._timer.when() <= self._plane.loop.time() + seconds:
+                return
             self._timer.cancel()
         self._timer = self._plane.loop.call_later(seconds, self._out_of_time)
 

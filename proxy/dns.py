@@ -55,7 +55,7 @@ class Resolver:
             await self._resolve()
             self.first.set()
             try:
-                await asyncio.wait_for(self._stopped.wait(), self.refresh_s)
+                await asyncio.wait_for(self._stopped.wait(), self.refresh_s or None)
             except TimeoutError:
                 continue
 

@@ -7,7 +7,7 @@ codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever canno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..filters.api import Failure, Headers, Response
 
@@ -15,8 +15,20 @@ if TYPE_CHECKING:
     from ..config.snapshot import Backend
 
 
+PEER: Final = 1
+"""Why a connection is not read: the other side of its exchange has yet to take what was written."""
+
+HELD: Final = 2
+"""Why a connection is not read: its body waits for a filter or for a connection."""
+
+AHEAD: Final = 4
+"""Why a connection is not read: enough of the next requests is here already."""
+
+EVERYTHING: Final = PEER | HELD | AHEAD
+
+
 class Client:
-    """The client's side of one exchange. After `lost` nothing may be sent."""
+    """The client's side of one exchange."""
 
     __slots__ = ()
 
@@ -44,12 +56,12 @@ class Client:
         """Break the answer off so that nobody takes it for complete."""
         raise NotImplementedError
 
-    def pause(self) -> None:
-        """Take no more of the request's body."""
+    def pause(self, reason: int) -> None:
+        """Read no more of the request while any reason stands."""
         raise NotImplementedError
 
-    def resume(self) -> None:
-        """Take the request's body again."""
+    def resume(self, reason: int) -> None:
+        """These reasons stand no longer."""
         raise NotImplementedError
 
     def progressed(self) -> bool:
@@ -113,10 +125,12 @@ class Call:
         """End the call at once, so that the backend stops working on it. Nothing is reported any more."""
         raise NotImplementedError
 
-    def pause(self) -> None:
+    def pause(self, reason: int) -> None:
+        """Read no more of the answer while any reason stands."""
         raise NotImplementedError
 
-    def resume(self) -> None:
+    def resume(self, reason: int) -> None:
+        """These reasons stand no longer."""
         raise NotImplementedError
 
     def pass_through(self, data: bytes) -> None:

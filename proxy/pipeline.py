@@ -17,7 +17,7 @@ from . import trace
 from .bodies import Outlet
 from .chain import complete
 from .dispatch import Dispatch
-from .exchange import Client
+from .exchange import PEER, Client
 from .outgoing import last_answer
 from .rescue import problem
 from .telemetry.count import count_call
@@ -88,22 +88,25 @@ class LiveExchange(Dispatch):
                 if result is None:
                     continue
                 if isinstance(result, Awaitable):
+                    self._awaited = result
                     self._spawn(self._await_request(result, index))
                 else:
                     self._run_response(result, 0)
                 return
             self._entered = len(self._route.chain.filters)
-            self._dispatch()
         except Exception as error:
             self._fail(self._named(error))
+            return
+        self._dispatch()
 
     async def _await_request(self, result: Awaitable[Response | None], index: int) -> None:
+        self._awaited = None
         try:
             response = await result
         except Exception as error:
             self._fail(self._named(error))
             return
-        if self._over:
+        if self._settled:
             return
         if response is None:
             self._run_request(index)
@@ -137,10 +140,10 @@ class LiveExchange(Dispatch):
     def client_writable(self, writable: bool) -> None:
         """Back-pressure from the client to the backend."""
         if self._call is not None:
-            if not writable:
-                self._call.pause()
-            elif self._outlet is None or self._outlet.held is None:
-                self._call.resume()
+            if writable:
+                self._call.resume(PEER)
+            else:
+                self._call.pause(PEER)
 
     def client_progressed(self) -> bool:
         """Whether the client took any byte of the answer lately."""
@@ -152,9 +155,9 @@ class LiveExchange(Dispatch):
         """Back-pressure from the backend to the client."""
         if self._client is not None:
             if writable:
-                self._client.resume()
+                self._client.resume(PEER)
             else:
-                self._client.pause()
+                self._client.pause(PEER)
 
     def call_interim(self, status: int, headers: Headers) -> None:
         """A 1xx answer."""
@@ -207,6 +210,7 @@ class LiveExchange(Dispatch):
                 result = hook(self, response)
                 if isinstance(result, Awaitable):
                     self._open_outlet().hold()
+                    self._awaited = result
                     self._spawn(self._await_response(result, index))
                     return
                 response = result
@@ -216,6 +220,7 @@ class LiveExchange(Dispatch):
         self._send(response)
 
     async def _await_response(self, result: Awaitable[Response], index: int) -> None:
+        self._awaited = None
         try:
             response = await result
         except Exception as error:
@@ -241,6 +246,9 @@ class LiveExchange(Dispatch):
             headers.append((b"x-understudy-backend", self.backend.encode()))
         self._begun = True
         client = self._client
+        if response.ended and self._call is not None:  # another answer took its place: nobody wants the backend's
+            self._call.cancel()
+            self._call = self._outlet = None
         if response.ended and response.wraps is None:
             self._sent_bytes = len(response.content)
             if client is not None:
@@ -256,6 +264,8 @@ class LiveExchange(Dispatch):
             outlet.hold()
             if response.content and outlet.held is not None:
                 outlet.held.insert(0, response.content)
+                if response.ended and response.length is not None:
+                    response.length = len(response.content)
             response.content, response.ended = b"", False
         self._sent_bytes = len(response.content)
         if client is not None:
@@ -275,8 +285,10 @@ class LiveExchange(Dispatch):
     def _fail(self, failure: Failure, index: int = 0) -> None:
         """Tell the client, by way of the answer hooks from `index` on, or break its answer off when that has begun:
         never a second head."""
-        if self._over:
+        if self._over or (self._settled and not self._begun and index == 0):
             return
+        self._settled = True
+        self._withdraw()
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -293,7 +305,7 @@ class LiveExchange(Dispatch):
         """The end, exactly once: all that the exchange occupied is given back here and nowhere else."""
         if self._over:
             return
-        self._over = True
+        self._over = self._settled = True
         if self._call is not None:
             self._call.cancel()
             self._call = None

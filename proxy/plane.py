@@ -93,7 +93,7 @@ class DataPlane:
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._ports: dict[str, Port] = {}
-        self._pools: dict[str, BackendPool] = {}
+        self.pools: dict[str, BackendPool] = {}  # replaced as a whole: an exchange keeps those it began with
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
         self._digits = b""
@@ -136,14 +136,19 @@ class DataPlane:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Serve by this snapshot from now on; exchanges under way finish by theirs."""
+        self._contexts.clear()  # certificates may have been renewed
+        pools: dict[str, BackendPool] = {}
         for name, backend in snapshot.backends.items():
-            pool = self._pools.get(name)
+            pool = self.pools.get(name)
             if pool is None:
-                self._pools[name] = BackendPool(self, backend)
+                pool = BackendPool(self, backend)
             else:
                 pool.configure(backend)
-        for name in [name for name in self._pools if name not in snapshot.backends]:
-            self._pools.pop(name).close()
+            pools[name] = pool
+        for name, pool in self.pools.items():
+            if name not in pools:
+                pool.close()
+        self.pools = pools
         for name, port in self._ports.items():
             if name in snapshot.listeners:
                 port.listener = snapshot.listeners[name]
@@ -182,7 +187,7 @@ class DataPlane:
             for connection in left:
                 connection.cut()
             await self._emptied_within(_CUT_S)
-        for pool in self._pools.values():
+        for pool in self.pools.values():
             pool.close()
 
     async def _emptied_within(self, seconds: float) -> bool:
@@ -205,7 +210,7 @@ class DataPlane:
     def gauges(self) -> Gauges:
         """What is open now."""
         return Gauges(
-            pools=[gauge for pool in self._pools.values() for gauge in pool.gauges()],
+            pools=[gauge for pool in self.pools.values() for gauge in pool.gauges()],
             listeners=[
                 ListenerGauge(name, len(port.connections), port.accepted, port.refused)
                 for name, port in self._ports.items()
@@ -223,10 +228,6 @@ class DataPlane:
         assert snapshot is not None
         route = snapshot.match(request) or _NO_ROUTE
         return LiveExchange(self, connection, request, route, started, spans, upgrade)
-
-    def pool(self, name: str) -> BackendPool:
-        """The pool of a backend. Raises KeyError for a backend that is in no snapshot."""
-        return self._pools[name]
 
     def refused(self, failure: Failure) -> None:
         """Count what never became an exchange."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -29,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
+_LONGEST_WAIT_S = 120.0
 
 
 class Waiter(Protocol):
@@ -79,7 +79,12 @@ class Target:
     def freed(self, connection: ClientConnection) -> None:
         """The owner's part of a `ClientConnection`: it may serve another call."""
         pool = self.pool
-        if pool.closed or self.gone or (pool.waited_for and (connection.resting or not connection.silent)):
+        if (
+            pool.closed
+            or self.gone
+            or not self.backend.keep_alive
+            or (pool.waited_for and (connection.resting or not connection.silent))
+        ):
             connection.discard(abort=False)
         elif connection.resting:
             connection.idle_for(self.backend.keep_alive)
@@ -104,6 +109,8 @@ class Target:
 
     def failed(self, now: float) -> None:
         """A connection could not be opened: prefer others for a while, the longer the oftener."""
+        if now < self.down_until:
+            return  # one of a burst that began before the first of it failed
         self.failures += 1
         self.down_until = now + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
 
@@ -141,7 +148,7 @@ class BackendPool:
         self.in_flight = 0
         self.closed = False
         self.targets: list[Target] = []
-        self._waiting: deque[Waiter] = deque()
+        self._waiting: dict[Waiter, asyncio.TimerHandle] = {}  # in the order in which they came
         self._resolvers: dict[Endpoint, Resolver] = {}
         self._turn = 0
         self._stats: dict[str, CallStats] = {}
@@ -175,11 +182,23 @@ class BackendPool:
             raise Failure("overloaded", f"backend {self.backend.name} has {self.backend.max_in_flight} calls in flight")
         self.in_flight += 1
 
-    def exit(self, waiter: Waiter) -> None:
+    def exit(self) -> None:
         """Give the place back."""
         self.in_flight -= 1
+
+    def forget(self, waiter: Waiter) -> None:
+        """It waits for a connection no longer, if it did."""
         if self._waiting and waiter in self._waiting:
-            self._waiting.remove(waiter)
+            self._waiting.pop(waiter).cancel()
+
+    def _next_waiting(self) -> Waiter:
+        waiter = next(iter(self._waiting))
+        self._waiting.pop(waiter).cancel()
+        return waiter
+
+    def _waited_enough(self, waiter: Waiter) -> None:
+        del self._waiting[waiter]
+        waiter.unavailable(Failure("overloaded", f"no connection to backend {self.backend.name} came free"), None)
 
     def leave(self, target: Target | None) -> None:
         """A call on this target is over."""
@@ -223,7 +242,7 @@ class BackendPool:
         """Hand a freed connection to a request that waits for one."""
         if target not in self.targets:
             return False
-        waiter = self._waiting.popleft()
+        waiter = self._next_waiting()
         connection.reused = True
         target.in_flight += 1
         waiter.connected(connection, target)
@@ -231,8 +250,8 @@ class BackendPool:
 
     def room(self) -> None:
         """A connection is gone: one that waits may open another."""
-        if self._waiting and not self.closed:
-            self.connect(self._waiting.popleft())
+        if self._waiting:
+            self.connect(self._next_waiting())
 
     def gauges(self) -> list[PoolGauge]:
         """One line per target."""
@@ -244,7 +263,7 @@ class BackendPool:
                 active=target.open - target.connecting - len(target.idle),
                 idle=len(target.idle),
                 connecting=target.connecting,
-                pending=len(self._waiting),
+                pending=len(self._waiting) if target is self.targets[0] else 0,  # they wait for any of them
                 up=target.failures == 0 or target.down_until <= now,
             )
             for target in self.targets
@@ -270,7 +289,8 @@ class BackendPool:
                 Failure("overloaded", f"{len(self._waiting)} requests wait for backend {self.backend.name}"), None
             )
         else:
-            self._waiting.append(waiter)
+            patience_s = self.backend.first_byte_timeout or _LONGEST_WAIT_S
+            self._waiting[waiter] = self._plane.loop.call_later(patience_s, self._waited_enough, waiter)
 
     def _open(self, target: Target, waiter: Waiter) -> None:
         target.in_flight += 1
@@ -283,15 +303,16 @@ class BackendPool:
         try:
             connection = await target.open_connection(self._plane)
             usable = connection.usable
-        except (OSError, TimeoutError, ValueError) as error:  # ValueError: a name that cannot be asked for
-            target.open -= 1
+        except Exception as error:  # OSError, TimeoutError, and whatever a name or a certificate may provoke
             usable = False
             why = _why(error)
         target.connecting -= 1
         if usable:
+            connection.adopt()
             target.failures = 0
             waiter.connected(connection, target)
             return
+        target.open -= 1
         target.in_flight -= 1
         target.failed(self._plane.wheel.now)
         log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, why)

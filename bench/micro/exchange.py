@@ -49,7 +49,7 @@ async def main(count: int) -> None:
     listener = Listener("ingress", "127.0.0.1:7080")
     plane = DataPlane(asyncio.get_running_loop(), Stats())
     plane.apply(Snapshot("", 1, {"ingress": listener}, {"stable": backend}, (route,), lambda request: route))
-    target = plane.pool("stable").targets[0]
+    target = plane.pools["stable"].targets[0]
     upstream = ClientConnection(target, plane.wheel)
     upstream.connection_made(Sink())  # type: ignore[arg-type]
     target.open += 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
+from typing import Final
 
 from ...filters.api import Headers, Response
 from ..exchange import Client
 from . import write
+
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
 class AnswerWriter(Client):
@@ -15,7 +20,8 @@ class AnswerWriter(Client):
     answer is framed (`_chunked`), and whether the connection persists behind it (`_keep_alive`)."""
 
     __slots__ = (
-        "_chunked", "_date", "_head_only", "_keep_alive", "_minor", "_paused", "_unsent", "_waiting_leave", "transport",
+        "_chunked", "_closing", "_date", "_head_only", "_keep_alive", "_minor", "_paused", "_unsent", "_waiting_leave",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, date: Callable[[], bytes]) -> None:
@@ -26,7 +32,8 @@ class AnswerWriter(Client):
         self._head_only = False
         self._waiting_leave = False
         self._chunked = False
-        self._paused = False
+        self._paused = 0  # the reasons for which it is not read
+        self._closing = False
         self._unsent = -1
 
     def proceed(self) -> None:
@@ -52,16 +59,17 @@ class AnswerWriter(Client):
         length = response.length
         self._chunked = False
         if self._head_only or response.status in (204, 304):
+            self._head_only = True
             content = b""
             tail = b"" if response.status == 204 or length is None else write.framing(length)
+        elif response.ended:
+            tail = write.framing(len(content))
         elif length is not None:
             tail = write.framing(length)
         elif self._minor == 1:
             self._chunked = True
             tail = write.framing(None)
             content = write.chunk(content)
-            if response.ended:
-                content += write.LAST_CHUNK
         else:
             tail = b""
             self._keep_alive = False
@@ -84,17 +92,27 @@ class AnswerWriter(Client):
         if chunk and self.transport is not None and not self._head_only:
             self.transport.write(chunk)
 
-    def pause(self) -> None:
-        """Read no more for now."""
+    def pause(self, reason: int) -> None:
+        """Read no more while any reason stands."""
         if self.transport is not None and not self._paused:
-            self._paused = True
             self.transport.pause_reading()
+        self._paused |= reason
 
-    def resume(self) -> None:
-        """Read again."""
-        if self.transport is not None and self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+    def resume(self, reason: int) -> None:
+        """These reasons stand no longer."""
+        if self._paused:
+            self._paused &= ~reason
+            if self.transport is not None and not self._paused:
+                self.transport.resume_reading()
+
+    def cut(self) -> None:
+        """Break the answer off so that nobody takes it for complete."""
+        self._keep_alive = False
+        self._closing = True
+        if self.transport is not None:
+            if self._minor == 0:  # without chunks, an answer's end is its connection's: only a reset tells them apart
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
 
     def progressed(self) -> bool:
         """Whether the client took any byte since this was last asked."""

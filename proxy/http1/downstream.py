@@ -7,14 +7,12 @@ its one framing. Bytes behind the end of a request wait, within a bound, until i
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from ...filters.api import Failure, Request, Response
 from .. import trace
-from ..exchange import Call
+from ..exchange import AHEAD, EVERYTHING, HELD, Call
 from ..rescue import problem
 from ..timers import NEVER
 from . import write
@@ -22,7 +20,7 @@ from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, add_forwarding
 from .gone import LOOK_S, is_reset
-from .head import BEGINNING, STRAY_LINE_END, RequestHead, read_request_head
+from .head import RequestHead, check_beginning, read_request_head
 
 if TYPE_CHECKING:
     from ..pipeline import LiveExchange
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 _READ_AHEAD_BYTES = 64 * 1024
 _DISCARD_BYTES = 1024 * 1024
 _DISCARD_S = 1.0
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
 class ServerConnection(AnswerWriter):
@@ -41,7 +38,7 @@ class ServerConnection(AnswerWriter):
     to take what was written, which holds back the next request."""
 
     __slots__ = (
-        "_buffer", "_closing", "_discarding", "_full", "_plane", "_reader", "_reading", "_tunnel", "client",
+        "_buffer", "_discarding", "_full", "_half_closed", "_plane", "_reader", "_reading", "_tunnel", "client",
         "client_bytes", "deadline", "exchange", "look_s", "port", "request_id", "trusted",
     )  # fmt: skip
 
@@ -59,8 +56,8 @@ class ServerConnection(AnswerWriter):
         self._reader: BodyReader | None = None
         self._buffer = b""
         self._discarding = 0
-        self._closing = False
         self._full = False
+        self._half_closed = False
         self._reading = False
         self._tunnel: Call | None = None
 
@@ -94,7 +91,7 @@ class ServerConnection(AnswerWriter):
             return True
         owed = self.exchange is not None and self._reader is None
         if owed and self.port.listener.half_close == "answer":
-            self._keep_alive = False
+            self._half_closed = True
             self._expect_within(LOOK_S)  # what may follow is a reset, of which no event tells
             return True
         self._lose_client()
@@ -105,8 +102,7 @@ class ServerConnection(AnswerWriter):
         self.transport = None
         self._plane.wheel.forget(self)
         self.port.closed(self)
-        if self.exchange is not None:
-            self._lose_client()
+        self._lose_client()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -118,23 +114,24 @@ class ServerConnection(AnswerWriter):
         if self.exchange is not None:
             self.exchange.client_writable(True)
         elif not self._discarding:
-            self.resume()
+            self.resume(AHEAD)
             self._read_on()
 
     def on_deadline(self) -> None:
         """The wheel's call: too slow a head or body, an idle connection, or enough thrown away."""
-        if self.exchange is not None and (self._paused or self._reader is None) and not self._discarding:
-            self._look_after()
-        elif self._reader is not None and not self._discarding and self.exchange is not None:
-            self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
-        elif self._full and self.exchange is None and not self._discarding:
-            if self.progressed():
-                self._expect_within(self.port.listener.idle_timeout)
+        if self._discarding:
+            self._discarding = 0
+            self.close()
+        elif self.exchange is not None:
+            if self._paused or self._reader is None:
+                self._look_after()
             else:
-                self.cut()
-        elif self.exchange is None and self._buffer and not self._discarding:
+                self.exchange.client_failed(Failure("client_timeout", "the request's body stalled"))
+        elif self._closing or self._full:
+            self._await_flush()
+        elif self._buffer:
             self._refuse(Failure("client_timeout", "the request's head did not arrive in time"))
-        elif self.exchange is None or self._discarding:
+        else:
             self.close()
 
     # Reading.
@@ -151,7 +148,7 @@ class ServerConnection(AnswerWriter):
                     self._hold_head(data)
                     return
                 self._buffer = b""
-                head = self._checked_head(data[begin:end])
+                head = read_request_head(data[begin:end], self.port.listener, self.trusted)
                 data = self._begin(head, data[end:])
         except Failure as failure:
             self._refuse(failure)
@@ -162,24 +159,10 @@ class ServerConnection(AnswerWriter):
             self._read_ahead(data)
 
     def _hold_head(self, data: bytes) -> None:
-        listener = self.port.listener
-        if STRAY_LINE_END.search(data, max(len(self._buffer) - 1, 0)):
-            raise Failure("bad_request", "a line of the head does not end in CRLF")
-        if not BEGINNING.match(data):
-            raise Failure("bad_request", "these bytes do not begin an HTTP/1.1 request; is TLS spoken to a plain port?")
-        if len(data) > listener.max_head:
-            raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
+        check_beginning(data, len(self._buffer), self.port.listener)
         if data and not self._buffer:
-            self._expect_within(listener.head_timeout)
-        if b"\n" not in data and len(data) > listener.max_target + 64:
-            raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
+            self._expect_within(self.port.listener.head_timeout)
         self._buffer = data
-
-    def _checked_head(self, raw: bytes) -> RequestHead:
-        listener = self.port.listener
-        if len(raw) > listener.max_head:
-            raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
-        return read_request_head(raw, listener, self.trusted)
 
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
         """Open the exchange; return the bytes behind the request's end."""
@@ -253,7 +236,7 @@ class ServerConnection(AnswerWriter):
         """Bytes behind the request that is being answered wait, within a bound."""
         self._buffer += data
         if len(self._buffer) > _READ_AHEAD_BYTES:
-            self.pause()
+            self.pause(AHEAD)
 
     def _read_on(self) -> None:
         """After an exchange: read what waited, unless a caller further up the stack will."""
@@ -289,30 +272,24 @@ class ServerConnection(AnswerWriter):
         held, self._buffer = self._buffer, b""
         if held:
             call.pass_through(held)
-        self.resume()
+        self.resume(HELD | AHEAD)
 
-    def cut(self) -> None:
-        """Break the answer off so that nobody takes it for complete."""
-        self._keep_alive = False
-        if self.transport is not None:
-            self._closing = True
-            if self._minor == 0:  # without chunks, an answer's end is its connection's: only a reset tells them apart
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.transport.abort()
-
-    def pause(self) -> None:
-        """Read no more for now. Meanwhile no event tells that the client left."""
-        super().pause()
+    def pause(self, reason: int) -> None:
+        """Read no more while any reason stands. Meanwhile no event tells that the client left."""
+        super().pause(reason)
         self._expect_within(LOOK_S)
 
-    def resume(self) -> None:
-        """Read again."""
+    def resume(self, reason: int) -> None:
+        """These reasons stand no longer."""
+        if not self._paused:
+            return
+        super().resume(reason)
         if self._paused:
-            if self._reader is not None:
-                self._expect_within(self.port.listener.body_timeout)
-            elif self.exchange is not None:
-                self.deadline = NEVER
-        super().resume()
+            return
+        if self._reader is not None:
+            self._expect_within(self.port.listener.body_timeout)
+        elif self.exchange is not None:
+            self.deadline = NEVER
 
     def finished(self) -> None:
         """The exchange is over; the next request may begin."""
@@ -320,7 +297,7 @@ class ServerConnection(AnswerWriter):
         self._tunnel = None
         if self.transport is None or self._closing:
             return
-        self.resume()
+        self.resume(EVERYTHING)
         if self._reader is not None and self._keep_alive:
             self._discarding = _DISCARD_BYTES
             self._expect_within(_DISCARD_S)
@@ -333,11 +310,18 @@ class ServerConnection(AnswerWriter):
 
     def _rest(self) -> None:
         """Between two requests."""
-        if self._plane.draining and not self._buffer:
+        if (self._plane.draining or self._half_closed) and not self._buffer:
             self.close()
             return
         self._expect_within(self.port.listener.idle_timeout)
         self._read_on()
+
+    def _await_flush(self) -> None:
+        """The client has yet to take the end of its answer: as long as it takes some, it may."""
+        if self.progressed():
+            self._expect_within(self.port.listener.idle_timeout)
+        else:
+            self.cut()
 
     def _look_after(self) -> None:
         """A connection that is not read: the kernel knows whether the client has reset it."""
@@ -376,7 +360,7 @@ class ServerConnection(AnswerWriter):
         self._discarding = _DISCARD_BYTES
         if transport.can_write_eof():
             transport.write_eof()
-            self.resume()
+            self.resume(EVERYTHING)
             self._expect_within(_DISCARD_S)
         else:
             self.close()
@@ -384,9 +368,14 @@ class ServerConnection(AnswerWriter):
     def close(self) -> None:
         """Close when what was written has left."""
         self._closing = True
-        self._plane.wheel.forget(self)
-        if self.transport is not None:
-            self.transport.close()
+        transport = self.transport
+        if transport is None:
+            return
+        if transport.get_write_buffer_size():
+            self._expect_within(self.port.listener.idle_timeout)
+        else:
+            self._plane.wheel.forget(self)
+        transport.close()
 
     def drain(self) -> None:
         """End the connection after the answer under way, at once when there is none."""
@@ -395,6 +384,7 @@ class ServerConnection(AnswerWriter):
             self.close()
 
     def _expect_within(self, seconds: float) -> None:
-        self.deadline = deadline = self._plane.wheel.now + seconds
+        """0: no deadline."""
+        self.deadline = deadline = self._plane.wheel.now + seconds if seconds else NEVER
         if deadline < self.look_s:
             self._plane.wheel.watch(self)

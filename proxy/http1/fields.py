@@ -26,6 +26,7 @@ _REQUEST_NOTED = _FRAMING | {
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"x-request-id", b"proxy-authenticate"}
 SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _INTERNAL_PREFIX = b"x-understudy-"
+_CLAIMS = (b"x-forwarded-", b"x-real-ip")  # what one may say of a client only where one is trusted
 _REMEMBERED_NAMES = 1024
 
 VIA: Final = (b"via", b"1.1 understudy")
@@ -63,6 +64,8 @@ class Kinds:
             return self._internal if spelling == name else DROP
         if spelling == b"forwarded":
             return self._internal
+        if self._internal == INTERNAL and spelling not in self._noted and spelling.startswith(_CLAIMS):
+            return INTERNAL
         if spelling in self._dropped:
             return DROP
         if spelling in self._noted:

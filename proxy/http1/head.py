@@ -53,6 +53,7 @@ _ZERO: Final = 0x30
 _VERSION_AT: Final = len(b"HTTP/1.")
 _OPENING: Final = ord("[")
 _CLOSING: Final = ord("]")
+_LINE_FEED: Final = ord("\n")
 _DOT: Final = ord(".")
 _PERCENT: Final = ord("%")
 _MAX_NOMINATIONS = 10
@@ -175,6 +176,8 @@ class ResponseHead(Head):
 
 def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestHead:
     """Check and read one head, blank line included. Raises Failure with what the client should read."""
+    if len(raw) > listener.max_head:
+        raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
     if _REQUEST_HEAD.fullmatch(raw) is None:
         raise _request_mistake(raw, listener)
     head = RequestHead(0 if raw[raw.find(b"\r\n") - 1] == _ZERO else 1, trusted)
@@ -198,6 +201,18 @@ def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestH
     if head.length == CHUNKED:
         head.parser = parser
     return head
+
+
+def check_beginning(data: bytes, searched: int, listener: Listener) -> None:
+    """Refuse the beginning of a head that no more bytes can make good; the first `searched` were looked at before."""
+    if STRAY_LINE_END.search(data, max(searched - 1, 0)):
+        raise Failure("bad_request", "a line of the head does not end in CRLF")
+    if not BEGINNING.match(data):
+        raise Failure("bad_request", "these bytes do not begin an HTTP/1.1 request; is TLS spoken to a plain port?")
+    if len(data) > listener.max_head:
+        raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
+    if _LINE_FEED not in data and len(data) > listener.max_target + 64:
+        raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
 
 
 def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:

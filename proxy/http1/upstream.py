@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ...filters.api import Failure, Headers, Response
-from ..exchange import Call, Caller
+from ..exchange import EVERYTHING, Call, Caller
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
@@ -49,9 +49,9 @@ class ClientConnection(Call):
     incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
 
     __slots__ = (
-        "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method", "_owner",
-        "_paused", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller", "deadline",
-        "look_s", "reused", "transport",
+        "_adopted", "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method",
+        "_owner", "_paused", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller",
+        "deadline", "look_s", "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, wheel: Wheel) -> None:
@@ -70,7 +70,8 @@ class ClientConnection(Call):
         self._method = b""
         self._interims = 0
         self._asked = b""  # the protocols that the request offered to switch to
-        self._sent = self._chunked = self._spent = self._tunnel = self._paused = False
+        self._paused = 0  # the reasons for which it is not read
+        self._sent = self._chunked = self._spent = self._tunnel = self._adopted = False
 
     # The call's side.
 
@@ -98,38 +99,41 @@ class ClientConnection(Call):
             tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
         head = write.request_head(method, target, authority, headers, tail)
         assert self.transport is not None
+        self.deadline = NEVER
         self.transport.write(head + content if content else head)
-        self._expect_within(backend.first_byte_timeout)
+        if ended:
+            self._expect_within(backend.first_byte_timeout)
 
     def write(self, chunk: bytes) -> None:
         """More of the request's body."""
         if self.transport is not None:
             self.transport.write(write.chunk(chunk) if self._chunked else chunk)
-            if not self.answered:
-                self._expect_within(self._first_byte_s)
 
     def finish(self) -> None:
         """The request's body has ended."""
         self._sent = True
         if self.transport is not None and self._chunked:
             self.transport.write(write.LAST_CHUNK)
+        if not self.answered:
+            self._expect_within(self._first_byte_s)
 
     def cancel(self) -> None:
         """End the call at once. Nothing is reported any more."""
         self.caller = None
         self.discard()
 
-    def pause(self) -> None:
-        """Read no more of the answer for now."""
+    def pause(self, reason: int) -> None:
+        """Read no more of the answer while any reason stands."""
         if self.transport is not None and not self._paused:
-            self._paused = True
             self.transport.pause_reading()
+        self._paused |= reason
 
-    def resume(self) -> None:
-        """Read the answer again."""
-        if self.transport is not None and self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+    def resume(self, reason: int) -> None:
+        """These reasons stand no longer."""
+        if self._paused:
+            self._paused &= ~reason
+            if self.transport is not None and not self._paused:
+                self.transport.resume_reading()
 
     def pass_through(self, data: bytes) -> None:
         """After a switch of protocols: bytes as they are."""
@@ -166,6 +170,14 @@ class ClientConnection(Call):
         that nobody asked for; a request sent now would be lost with the one or be given the other."""
         return self._arrived is None or not self._arrived(0)
 
+    def adopt(self) -> None:
+        """The owner counts it from now on, and hears when it is gone."""
+        self._adopted = True
+
+    def _tell_owner(self) -> None:
+        if self._adopted:
+            self._owner.lost(self)
+
     def discard(self, *, abort: bool = True) -> None:
         """Close, at once or when what was written has left; the owner is told."""
         self._wheel.forget(self)
@@ -175,7 +187,7 @@ class ClientConnection(Call):
                 transport.abort()
             else:
                 transport.close()
-            self._owner.lost(self)
+            self._tell_owner()
 
     # The transport's side.
 
@@ -218,19 +230,21 @@ class ClientConnection(Call):
         if self.transport is not None:
             self.transport = None
             self._wheel.forget(self)
-            self._owner.lost(self)
+            self._tell_owner()
         caller, self.caller = self.caller, None
         if caller is not None:
             caller.call_lost(self._broken_off())
 
     def pause_writing(self) -> None:
         if self.caller is not None:
+            if not self.answered:  # from now on it is the backend that keeps the client waiting
+                self._expect_within(self._first_byte_s)
             self.caller.call_writable(False)
 
     def resume_writing(self) -> None:
         if self.caller is not None:
-            if not self.answered:
-                self._expect_within(self._first_byte_s)
+            if not self.answered and not self._sent:
+                self.deadline = NEVER
             self.caller.call_writable(True)
 
     def on_deadline(self) -> None:
@@ -302,7 +316,7 @@ class ClientConnection(Call):
         assert caller is not None
         length = head.length
         # A body behind a head that says there is none would be read as the next answer: such connections end here.
-        odd = self._method == b"HEAD" or (length == 0 and head.status in (204, 304) and _declares_body(head))
+        odd = self._method == b"HEAD" or (head.status == 204 and _declares_body(head))
         self._spent = odd or not head.keep_alive or length == UNTIL_CLOSE
         headers = head.headers
         if 0 <= length <= len(data):
@@ -354,8 +368,7 @@ class ClientConnection(Call):
         if spent or self._spent or not self._sent:
             self.discard(abort=not self._sent)
         else:
-            if self._paused:
-                self.resume()
+            self.resume(EVERYTHING)
             self._rests_until = self._wheel.now + _REST_S if streamed else 0.0
             self._owner.freed(self)
 
@@ -384,6 +397,4 @@ def _offered(chosen: bytes, asked: bytes) -> bool:
 
 
 def _declares_body(head: ResponseHead) -> bool:
-    return head.status == 204 and (
-        b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0"
-    )
+    return b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0"

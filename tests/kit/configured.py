@@ -85,7 +85,7 @@ class Proxy:
 
     def _pools(self) -> list[Any]:
         assert self.plane.snapshot is not None
-        return [self.plane.pool(name) for name in self.plane.snapshot.backends]
+        return [self.plane.pools[name] for name in self.plane.snapshot.backends]
 
 
 @asynccontextmanager

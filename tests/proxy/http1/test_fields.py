@@ -38,7 +38,7 @@ from understudy.proxy.http1.fields import (
         (b"host", NOTED, PASS),
         (b"expect", NOTED, PASS),
         (b"x-request-id", NOTED, DROP),
-        (b"x-forwarded-for", NOTED, DROP),
+        (b"x-forwarded-for", NOTED, PASS),
         (b"traceparent", CARRIED, PASS),
         (b"tracestate", CARRIED, PASS),
         (b"baggage", CARRIED, PASS),
