@@ -38,8 +38,8 @@ class Dispatch(Exchange):
     """
 
     __slots__ = (
-        "_awaited", "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_pools", "_resent", "_route",
-        "_settled", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
+        "_awaited", "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_pools", "_resent",
+        "_route", "_settled", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
     )  # fmt: skip
 
     def __init__(

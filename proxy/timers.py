@@ -56,6 +56,10 @@ class Wheel:
             self._handle.cancel()
             self._handle = None
 
+    def within(self, seconds: float) -> float:
+        """The deadline so many seconds from now, never earlier: `now` may be a tick old. 0: none."""
+        return self.now + TICK_S + seconds if seconds else NEVER
+
     def watch(self, item: Timed) -> None:
         """Look at the item when its deadline may have passed, at most two ticks late. Cheap to call again."""
         until = min(item.deadline, self.now + _HORIZON_S) - self._origin

@@ -384,7 +384,6 @@ class ServerConnection(AnswerWriter):
             self.close()
 
     def _expect_within(self, seconds: float) -> None:
-        """0: no deadline."""
-        self.deadline = deadline = self._plane.wheel.now + seconds if seconds else NEVER
+        self.deadline = deadline = self._plane.wheel.within(seconds)
         if deadline < self.look_s:
             self._plane.wheel.watch(self)

@@ -384,8 +384,7 @@ class ClientConnection(Call):
         return Failure("truncated", "the backend's answer broke off")
 
     def _expect_within(self, seconds: float) -> None:
-        """0: no deadline."""
-        self.deadline = deadline = self._wheel.now + seconds if seconds else NEVER
+        self.deadline = deadline = self._wheel.within(seconds)
         if deadline < self.look_s:
             self._wheel.watch(self)
 
