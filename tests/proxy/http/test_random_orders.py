@@ -148,9 +148,7 @@ STEPS: dict[str, Step] = {
     "client uploads": client_sends(UPLOAD),
     "client uploads more": client_sends(b"x" * 50),
     "client expects": client_sends(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"),
-    "client uploads chunks": client_sends(
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
-    ),
+    "client uploads chunks": client_sends(CHUNKED_UPLOAD),
     "client ends chunks": client_sends(b"0\r\n\r\n"),
     "client asks to upgrade": client_sends(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: ws\r\n\r\n"),
     "client talks nonsense": client_sends(b"\0\r\n\r\n"),
