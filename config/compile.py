@@ -61,7 +61,6 @@ def compiling(
         backends=backends,
         routes=tuple(routes),
         match=router.match,
-        drain_delay=float(document.drain.delay),
         drain_grace=float(document.drain.grace),
         workers=workers,
     )

@@ -7,7 +7,7 @@ and found by the values below: a pool by its `Endpoint`, statistics by route, ba
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..filters.api import Exchange, Filter, Outcome, Request, Response
@@ -159,7 +159,5 @@ class Snapshot:
     backends: Mapping[str, Backend]
     routes: tuple[Route, ...]
     match: Callable[[Request], Route | None]  # config/routes.py: the first route that matches
-    drain_delay: float = 0.0  # seconds
-    drain_grace: float = 25.0
+    drain_grace: float = 25.0  # seconds
     workers: int = 1
-    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
+from ...filters.api import Reason
+from ..rescue import RESCUES
 from ..status import Status
 from .sketch import cumulative, edges
 from .stats import CallStats
@@ -68,7 +71,11 @@ def _calls(out: Exposition, calls: Sequence[CallStats]) -> None:
     )  # fmt: skip
     out.family(
         "understudy_failures_total", "counter", "Exchanges without the whole answer, by reason.",
-        (({**name, "reason": reason}, n) for name, call in named for reason, n in sorted(call.reasons.items())),
+        (
+            ({**name, "reason": reason, "blame": RESCUES[cast(Reason, reason)].blame}, n)
+            for name, call in named
+            for reason, n in sorted(call.reasons.items())
+        ),
     )  # fmt: skip
     out.histogram(
         "understudy_request_duration_seconds", "From a request's head to the last byte of its answer.",

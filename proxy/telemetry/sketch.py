@@ -40,15 +40,16 @@ def subtract(sketch: Mapping[int, int], earlier: Mapping[int, int]) -> Sketch:
 
 
 def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
-    """The durations in seconds below which these shares (0..1, rising) of the counted ones lie; None for no data."""
-    last_rank = sum(sketch.values()) - 1
-    if last_rank < 0:
+    """The durations in seconds that these shares (0..1, rising) of the counted ones do not exceed (nearest rank); None
+    for no data."""
+    total = sum(sketch.values())
+    if not total:
         return [None] * len(shares)
     found: list[float | None] = []
     seen = 0
     for index in sorted(sketch):
         seen += sketch[index]
-        while len(found) < len(shares) and seen > shares[len(found)] * last_rank:
+        while len(found) < len(shares) and seen >= shares[len(found)] * total:
             found.append(_middle(index))
     return found
 

@@ -92,7 +92,7 @@ def test_routes_in_order_with_the_filters_that_exist() -> None:
 
 def test_the_whole() -> None:
     snapshot = compiled(workers=3)
-    assert (snapshot.version, snapshot.workers, snapshot.drain_delay, snapshot.drain_grace) == (4, 3, 1.0, 2.0)
+    assert (snapshot.version, snapshot.workers, snapshot.drain_grace) == (4, 3, 2.0)
     assert snapshot.hash == compiled().hash
 
 

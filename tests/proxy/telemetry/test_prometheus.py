@@ -58,7 +58,7 @@ def test_a_page_is_of_the_grammar_and_counts_right() -> None:
     names = ("iris", "stable", "7")
     assert found["understudy_requests_total", *names, "200"] == 5
     assert found["understudy_requests_total", *names, "0"] == 1
-    assert found["understudy_failures_total", *names, "client_gone"] == 1
+    assert found["understudy_failures_total", *names, "client_gone", "client"] == 1
     assert found["understudy_requests_in_flight", *names] == 3
     assert found["understudy_request_duration_seconds_bucket", *names, "0.001"] == 1
     assert found["understudy_request_duration_seconds_bucket", *names, "0.005"] == 4
