@@ -1,5 +1,7 @@
 """What a worker counts: one exchange in, the right numbers out, and the quantiles within their promised error."""
 
+from math import ceil
+
 import msgspec
 import pytest
 from hypothesis import given
