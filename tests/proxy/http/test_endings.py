@@ -109,17 +109,6 @@ async def test_the_whole_time_is_over(backend_limit: dict[str, str], route_limit
 
 
 @on_the_loop
-async def test_a_connection_that_is_not_accepted_in_time() -> None:
-    """An address of a documentation network: nobody answers, or the machine says at once that there is no way."""
-    async with configured(document(["http://192.0.2.1:9"], backend={"connect_timeout": "300ms"})) as proxy:
-        client = await proxy.connect()
-        client.send(GET)
-        took, answer = await timed(client.message())
-        assert (answer.status, answer.get(b"retry-after")) == (503, b"1") and b'"connect_failed"' in answer.body
-        assert took < 0.3 + LATE_S
-
-
-@on_the_loop
 async def test_a_body_that_stalls_is_a_408() -> None:
     async with upstream() as backend:
         async with configured(document([backend.url], listener={"body_timeout": "300ms"})) as proxy:
