@@ -81,7 +81,7 @@ def test_half_a_yes_is_no(scene: Scene, refusal: bytes) -> None:
     call.send(refusal)
     call.close()
     assert problem(client.answer())[0] == 502
-    assert b"101" not in client.received
+    assert b"HTTP/1.1 101" not in client.received
     scene.recovers(lost="the request: 502")
 
 
