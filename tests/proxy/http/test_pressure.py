@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from understudy.proxy.pool import Target
+from understudy.filters.api import Exchange, Filter
 
 from tests.kit.configured import configured, document
 from tests.kit.conversation import on_the_loop
@@ -70,26 +70,34 @@ async def test_an_answer_that_nobody_reads_is_held_back(tmp_path: Path, piece_by
                 client.close()
 
 
+class Hesitates(Filter):
+    """Lets the body arrive before anybody wants it."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        passed = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, passed.set)
+        await passed.wait()
+
+
 @pytest.mark.parametrize("piece_bytes", [0, 256 << 10, 1 << 20])
 @on_the_loop
-async def test_a_body_that_the_backend_does_not_read_is_held_back(
-    tmp_path: Path, piece_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Any] = []
-    open_connection = Target.open_connection
-
-    async def opening(target: Target, plane: Any) -> Any:
-        connection = await open_connection(target, plane)
-        small_buffer(connection.transport)
-        opened.append(connection.transport)
-        return connection
-
-    monkeypatch.setattr(Target, "open_connection", opening)
+async def test_a_body_that_the_backend_does_not_read_is_held_back(tmp_path: Path, piece_bytes: int) -> None:
+    loop = asyncio.get_running_loop()
     text = document([f"unix:{tmp_path}/b"], listener={"bind": f"unix:{tmp_path}/i"})
-    with listening(tmp_path / "b"), socket.socket(socket.AF_UNIX) as client:
-        async with configured(text):
+    with listening(tmp_path / "b") as server, socket.socket(socket.AF_UNIX) as client:
+        async with configured(text, lambda services: [Hesitates(None, services)]) as proxy:
             client.connect(str(tmp_path / "i"))
-            head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 30)
-            assert await pushed(client, head + bytes(piece_bytes)) < TOO_MUCH_BYTES
-            assert opened[0].get_write_buffer_size() < HELD_AT_MOST_BYTES
-            client.close()
+            client.setblocking(False)
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            backend, _ = await loop.sock_accept(server)
+            with backend:
+                await loop.sock_recv(backend, 1 << 16)
+                await loop.sock_sendall(backend, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                await loop.sock_recv(client, 1 << 16)
+                transport = proxy.plane.pools["stable"].targets[0].idle[0].transport
+                assert transport is not None
+                small_buffer(transport)
+                head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 30)
+                assert await pushed(client, head + bytes(piece_bytes)) < TOO_MUCH_BYTES
+                assert transport.get_write_buffer_size() < HELD_AT_MOST_BYTES
+                client.close()
