@@ -316,11 +316,10 @@ class LiveExchange(Dispatch):
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
         count_call(stats, self._status, reason, first_byte, total, received, sent)
+        endpoint = None if self.target is None else self.target.label
         if reason is not None:
-            label = None if self.target is None else self.target.label
-            self._plane.stats.fail(self.route, self.backend, label, self._status, reason, self.id, total)
+            self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
         if self._route.chain.complete:
-            endpoint = None if self.target is None else self.target.label
             first_byte_ms = None if first_byte is None else first_byte * 1000
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
             complete(self, self._route, self._entered, outcome)

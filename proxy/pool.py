@@ -32,7 +32,7 @@ _LONGEST_WAIT_S = 120.0
 
 
 class Waiter(Protocol):
-    """Who asked for a connection; hears exactly one of the two."""
+    """Who asked for a connection; hears one of the two for each time it asked, be it over by then or not."""
 
     def connected(self, call: Call, target: Target) -> None: ...
 

@@ -1,6 +1,6 @@
 """What llhttp leaves open about a head, checked by pure functions (RFC 9112 sections 2 to 6, RFC 9110 section 7).
 
-llhttp reads the head; the two patterns here only say whether its bytes keep to the grammar, and extract nothing.
+llhttp reads the head; the patterns here only say whether its bytes keep to the grammar, or what is wrong with them.
 Whatever RFC 9112 lets a recipient refuse is refused. Two leniencies, both read alike by everybody: one empty line
 before a request line, and `[` `]` in a query, which well-known clients send.
 """
