@@ -5,18 +5,22 @@ Workers import this, and so it knows no YAML. Secrets are read here, endpoints p
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Literal, cast
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 from ..filters import FILTERS
 from ..filters.api import Filter, FilterConfig, Services
+from ..filters.fields import lines
+from ..filters.mirror import CREDENTIALS, MirrorConfig
+from ..filters.mirror import Shadow as ShadowPart
 from ..filters.subjects import normal_path
 from . import secrets
 from .addresses import parse_endpoint, parse_network
 from .collector import paused
 from .routes import Router
 from .schema import BackendPart, Document, ListenerPart, RewritePart, TlsPart, digest
-from .snapshot import Backend, Chain, Listener, PathRewrite, Route, Snapshot, Tls
+from .snapshot import Backend, Chain, Listener, Mirror, PathRewrite, Route, Shadow, Snapshot, Tls
 
 _ROUTES_AT_ONCE = 100
 """What takes some 2 ms."""
@@ -51,7 +55,8 @@ def compiling(
             yield
         chain = _chain(part.filters, services, base) if part.filters else empty
         idle = tuple(_type_name(each) for each in part.filters if FILTERS[type(each)] is None)
-        route = Route(part.name, backends[part.backend], chain, float(part.timeout), part.match, idle)
+        mirror = _mirror(part.filters, backends, workers, base)
+        route = Route(part.name, backends[part.backend], chain, float(part.timeout), mirror, part.match, idle)
         router.add(part.match, route)
         routes.append(route)
     return Snapshot(
@@ -135,6 +140,38 @@ def _chain(configs: Iterable[FilterConfig], services: Services, base: str) -> Ch
         if kind is not None:
             built.append((_type_name(config), kind(secrets.resolved(config, base), services)))
     return Chain.of(built)
+
+
+def _mirror(configs: Iterable[FilterConfig], backends: Mapping[str, Backend], workers: int, base: str) -> Mirror | None:
+    """What the data plane must know of a chain's mirror; whom it copies for is the filter's own business."""
+    for config in configs:
+        if isinstance(config, MirrorConfig):
+            part = cast(MirrorConfig, secrets.resolved(config, base))
+            return Mirror(
+                shadows={each.backend: _shadow(each, backends[each.backend]) for each in part.to},
+                max_requests=share(part.budget.requests, workers),
+                max_bytes=share(int(part.budget.bytes), workers),
+                rate_per_s=(part.budget.rate or 0.0) / workers,
+            )
+    return None
+
+
+def _shadow(part: ShadowPart, backend: Backend) -> Shadow:
+    own: dict[str, Any] = {
+        name: float(value)
+        for name in ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout")
+        if (value := getattr(part, name)) is not None
+    }
+    path = part.rewrite.path if part.rewrite is not None else None
+    return Shadow(
+        backend=replace(backend, **own),
+        max_body=int(part.max_body),
+        removed=CREDENTIALS | {name.lower().encode() for name in (*part.remove_headers, *part.set_headers)},
+        set=tuple(lines(part.set_headers)),
+        path_rewrite=PathRewrite(normal_path(path.prefix.encode()), path.to.encode()) if path is not None else None,
+        finish=part.on_client_gone == "finish",
+        calibration=part.calibration,
+    )
 
 
 def _type_name(config: FilterConfig) -> str:

@@ -86,6 +86,29 @@ class Backend:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """A backend that hears copies of a route's requests, as the route's mirror wants it to."""
+
+    backend: Backend  # with the copy's own timeouts
+    max_body: int  # bytes; a larger body is not copied, and a copy may lag by so many
+    removed: frozenset[bytes]  # lower-case names of fields that no copy carries
+    set: tuple[tuple[bytes, bytes], ...]  # fields that copies carry instead of the client's
+    path_rewrite: PathRewrite | None = None  # after the backend's own
+    finish: bool = False  # whether a copy runs to its end when the client has left
+    calibration: bool = False  # whether the backend may shadow itself
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A route's shadows by the names of their backends, and what all copies together may hold (this worker's share)."""
+
+    shadows: Mapping[str, Shadow]
+    max_requests: int  # copies in flight
+    max_bytes: int  # held for copies that lag
+    rate_per_s: float = 0.0  # 0: no bound
+
+
+@dataclass(frozen=True)
 class Chain:
     """A route's filters, reduced at compile time to the hooks that they really define, with their positions.
 
@@ -127,6 +150,7 @@ class Route:
     backend: Backend
     chain: Chain
     timeout: float = 0.0  # the whole exchange, seconds; 0: none
+    mirror: Mirror | None = None  # of its chain
     takes: Match | None = None  # what it was compiled from, for `explain`
     not_active: tuple[str, ...] = ()  # filters of its YAML that have no effect in this version, for `explain`
 

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
 from random import Random
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
+from .keyuse import KeyUse
 from .messages import Exchange, Failure, Headers, Message, Outcome, Reason, Request, Response
 
 __all__ = [
-    "BodyWrap", "Exchange", "Failure", "Filter", "FilterConfig", "Headers", "Message", "Outcome", "Reason", "Request",
-    "Response", "Services",
+    "BodyWrap", "Exchange", "Failure", "Filter", "FilterConfig", "Headers", "KeyUse", "Message", "Outcome", "Reason",
+    "Request", "Response", "Services", "Told",
 ]  # fmt: skip
 
 
@@ -41,6 +42,13 @@ class BodyWrap:
         return b""
 
 
+class Told(NamedTuple):
+    """What a filter says of its own decision, for `understudy explain`."""
+
+    words: tuple[str, ...]  # lines for a person
+    facts: dict[str, Any]  # the same for a program: plain values only, no secret and no raw key
+
+
 class Services(Protocol):
     """What the worker lends to its filters."""
 
@@ -49,6 +57,23 @@ class Services(Protocol):
 
     def now(self) -> float:
         """Monotonic seconds."""
+        ...
+
+    @property
+    def secret(self) -> bytes:
+        """The program's own 32 bytes, the same in every worker: derive a key of your own from it, never use it bare."""
+        ...
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a named counter. The name comes from the code or the configuration, never from a request."""
+        ...
+
+    def available(self, backend: str) -> bool:
+        """Whether any endpoint of this backend is not known to be down."""
+        ...
+
+    def key_use(self, experiment: str) -> KeyUse:
+        """How the keys of this split are spread: one object for all routes, which outlives configurations."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -83,6 +108,10 @@ class Filter:
 
     def on_request(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
         """The head is in, the body may still be arriving. Return a Response to answer at once."""
+        return None
+
+    def explain(self, exchange: Exchange) -> Told | None:
+        """Decide as `on_request` does, with the same effect on the exchange, and tell why. None: nothing to tell."""
         return None
 
     def on_response(self, exchange: Exchange, response: Response) -> Response | Awaitable[Response]:

@@ -75,3 +75,18 @@ def twice_texts(names: Iterable[str]) -> list[tuple[str, str]]:
         if first != name:
             found.append((name, f"is the same header as {first}; keep one"))
     return found
+
+
+def lines(values: Mapping[str, FieldValue]) -> list[tuple[bytes, bytes]]:
+    """Field lines, lower-case name and value, ready to send.
+
+    Raises ValueError, without the value, for a secret that no header can carry.
+    """
+    found = []
+    for name, value in values.items():
+        if isinstance(value, SecretRef):
+            raise ValueError(f"{name}: the reference was not resolved")
+        if text := value_text(value):
+            raise ValueError(f"{name}: the value {text}")
+        found.append((name.lower().encode(), value.encode()))
+    return found

@@ -13,14 +13,12 @@ In YAML::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from .api import Exchange, Filter, FilterConfig, Message, Response, Services
-from .fields import remove_mistakes, set_mistakes, value_text
+from .fields import lines, remove_mistakes, set_mistakes
 from .matching import Mistakes
-from .units import FieldValue, SecretRef
+from .units import FieldValue
 
 
 class HeaderChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -80,8 +78,8 @@ class _Edit:
 
     def __init__(self, changes: HeaderChanges) -> None:
         self._removed = [name.lower().encode() for name in changes.remove]
-        self._set = _lines(changes.set)
-        self._appended = _lines(changes.append)
+        self._set = lines(changes.set)
+        self._appended = lines(changes.append)
 
     def apply(self, message: Message) -> None:
         for name in self._removed:
@@ -90,15 +88,3 @@ class _Edit:
             message.set(name, value)
         for name, value in self._appended:
             message.append(name, value)
-
-
-def _lines(values: Mapping[str, FieldValue]) -> list[tuple[bytes, bytes]]:
-    """Raises ValueError, without the value, for a secret that no header can carry."""
-    lines = []
-    for name, value in values.items():
-        if isinstance(value, SecretRef):
-            raise ValueError(f"{name}: the reference was not resolved")
-        if text := value_text(value):
-            raise ValueError(f"{name}: the value {text}")
-        lines.append((name.lower().encode(), value.encode()))
-    return lines

@@ -203,13 +203,23 @@ class Exchange:
     Mutable state of a filter lives in `notes[self]`, never on the filter, which all requests of a route share.
     """
 
-    __slots__ = ("backend", "client", "detached", "id", "notes", "request", "response", "route", "trusted")
+    __slots__ = (
+        "arm", "backend", "client", "copies", "default_backend", "detached", "experiment", "flags", "id", "notes",
+        "request", "response", "route", "skips", "trusted", "upgrades",
+    )  # fmt: skip
 
     def __init__(self, request: Request, route: str, backend: str, id: bytes, client: str, trusted: bool) -> None:
         self.request = request
         self.response: Response | None = None
         self.route = route
         self.backend = backend  # the name of the backend that will answer; a filter may choose another one
+        self.default_backend = backend  # the route's own choice, for those who must know it
+        self.flags: list[str] | None = None  # the flags that decided anything, in order
+        self.experiment = ""  # the split that chose, and
+        self.arm = ""  # its arm; "" where none did
+        self.skips: frozenset[str] | None = None  # types of filters further down that are not entered
+        self.copies: list[str] | None = None  # the shadows that shall hear this request: names of backends
+        self.upgrades = False  # the request asks to switch protocols
         self.id = id  # the X-Request-Id
         self.client = client  # the peer's address, without its port
         self.trusted = trusted  # the peer is in the listener's `trust`

@@ -14,6 +14,9 @@ from .matching import Condition, Mistakes
 from .rewriting import PathRewriting, path_mistakes
 from .units import Count, Duration, FieldValue, Percent, Size
 
+CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"})
+"""Fields that no copy carries: a shadow must not act in a client's name."""
+
 
 class ShadowRewriting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What changes in a copy's request line."""

@@ -22,12 +22,26 @@ def failure_of(error: Exception, route: Route, position: int, exchange: Exchange
     return Failure("filter_failed", f"the filter {name} failed")
 
 
-def complete(exchange: Exchange, route: Route, entered: int, outcome: Outcome) -> None:
-    """Tell every filter that was entered; one that fails is logged, and the others still hear of it."""
+def complete(exchange: Exchange, route: Route, entered: int, skipped: int, outcome: Outcome) -> None:
+    """Tell every filter that was entered: those before `entered` whose bit is not set in `skipped`.
+
+    One that fails is logged, and the others still hear of it.
+    """
     for position, hook in route.chain.complete:
-        if position < entered:
+        if position < entered and not skipped >> position & 1:
             try:
                 hook(exchange, outcome)
             except Exception:
                 name = route.chain.names[position]
                 log.exception("route %s: filter %s failed in on_complete", route.name, name)
+
+
+def skipped_from(exchange: Exchange, route: Route, position: int) -> int:
+    """The filters from this position on that shall not be entered, a bit for each position."""
+    skipped = 0
+    skips = exchange.skips
+    if skips is not None:
+        for at, name in enumerate(route.chain.names):
+            if at >= position and name in skips:
+                skipped |= 1 << at
+    return skipped

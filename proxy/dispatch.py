@@ -32,14 +32,14 @@ _MAX_ENDPOINTS_TRIED: Final = 3
 class Dispatch(Exchange):
     """The part of a live exchange that faces the backend.
 
-    Mutable state: `_entered`, how far down the chain the request came; `_pool`, where it has a place; `target` and
-    `_call`, the call under way; `_tried`, the targets that could not be reached; `_settled`, once its answer is
-    decided without the backend, and `_over`, at its end.
+    Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
+    each; `_pool`, where it has a place; `target` and `_call`, the call under way; `_tried`, the targets that could not
+    be reached; `_settled`, once its answer is decided without the backend, and `_over`, at its end.
     """
 
     __slots__ = (
         "_awaited", "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_pools", "_resent",
-        "_route", "_settled", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
+        "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +56,8 @@ class Dispatch(Exchange):
         if not request.ended:
             self._intake = Intake(request, client, self._spawn, self._broken)
         self._entered = 0
+        self._skipped = 0
+        self.upgrades = upgrade is not None
         self._call: Call | None = None
         self._pool: BackendPool | None = None
         self.target: Target | None = None

@@ -17,7 +17,7 @@ from ..config.explain import explain
 from ..config.load import load
 from ..config.schema import Document, convert
 from ..config.snapshot import Snapshot
-from ..filters.api import Failure
+from ..filters.api import Failure, KeyUse
 from . import admin_client
 from .admin.redact import is_reference
 
@@ -32,6 +32,16 @@ class _NoServices:
     """Lent to filters that are built to be looked at, never to run."""
 
     rng = Random(0)
+    secret = bytes(32)
+
+    def count(self, name: str, by: int = 1) -> None:
+        pass
+
+    def available(self, backend: str) -> bool:
+        return True
+
+    def key_use(self, experiment: str) -> KeyUse:
+        return KeyUse(experiment)
 
     def now(self) -> float:
         return 0.0

@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from .telemetry.records import FailedExchange
-from .telemetry.stats import CallStats, Gauges
+from ..filters.api import KeyUse
+from .telemetry.records import Record
+from .telemetry.stats import CallStats, CopyStats, Gauges
 
 
 class Message(msgspec.Struct, array_like=True):
@@ -27,6 +28,7 @@ class Build(Message, tag="build"):
     document: bytes
     workers: int
     base: str  # relative paths in the document start here
+    secret: bytes = b""  # 32 bytes: the same for every worker
 
 
 class Swap(Message, tag="swap"):
@@ -68,12 +70,14 @@ class Report(Message, tag="report"):
     counters: dict[str, int]
     gauges: Gauges | None  # None: the report before this one had them
     lag_s: float  # how late the loop's timer was: what a request may have waited
+    copies: list[CopyStats] = []  # all of them, with the first part of a report in several
+    keys: list[KeyUse] = []  # likewise
 
 
 class Records(Message, tag="records"):
     """Worker: droppable records in the order in which they came about."""
 
-    batch: list[FailedExchange]
+    batch: list[Record]
     dropped: int  # by this worker since its start
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ..filters.api import Failure, Headers, Outcome, Reason, Request, Response
 from . import trace
 from .bodies import Outlet
-from .chain import complete
+from .chain import complete, skipped_from
 from .dispatch import Dispatch
 from .exchange import PEER, Client
 from .outgoing import last_answer
@@ -82,9 +82,13 @@ class LiveExchange(Dispatch):
         try:
             while index < len(hooks):
                 position, hook = hooks[index]
+                index += 1
+                if self.skips is not None:
+                    self._skipped |= skipped_from(self, self._route, self._entered)
+                    if self._skipped >> position & 1:
+                        continue
                 self._entered = position + 1
                 result = hook(self)
-                index += 1
                 if result is None:
                     continue
                 if isinstance(result, Awaitable):
@@ -93,6 +97,8 @@ class LiveExchange(Dispatch):
                 else:
                     self._run_response(result, 0)
                 return
+            if self.skips is not None:
+                self._skipped |= skipped_from(self, self._route, self._entered)
             self._entered = len(self._route.chain.filters)
         except Exception as error:
             self._fail(self._named(error))
@@ -205,7 +211,7 @@ class LiveExchange(Dispatch):
             while index < len(hooks):
                 position, hook = hooks[index]
                 index += 1
-                if position >= self._entered:
+                if position >= self._entered or self._skipped >> position & 1:
                     continue
                 result = hook(self, response)
                 if isinstance(result, Awaitable):
@@ -322,7 +328,7 @@ class LiveExchange(Dispatch):
         if self._route.chain.complete:
             first_byte_ms = None if first_byte is None else first_byte * 1000
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
-            complete(self, self._route, self._entered, outcome)
+            complete(self, self._route, self._entered, self._skipped, outcome)
         client = self._client
         if client is not None:
             self._client = None

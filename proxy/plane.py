@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
-from ..filters.api import Failure, Request
+from ..filters.api import Failure, KeyUse, Request
 from . import trace
 from .http1.downstream import ServerConnection
 from .pipeline import LiveExchange
@@ -90,6 +90,7 @@ class DataPlane:
         self.wheel.start()
         self.rng = random.Random()
         self.below = self.rng.randrange
+        self.secret = bytes(32)
         self.snapshot: Snapshot | None = None
         self.draining = False
         self._ports: dict[str, Port] = {}
@@ -112,6 +113,18 @@ class DataPlane:
     def now(self) -> float:
         """Monotonic seconds."""
         return monotonic()
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a named counter."""
+        self.stats.count(name, by)
+
+    def available(self, backend: str) -> bool:
+        """Whether any endpoint of this backend is not known to be down."""
+        return self.pools[backend].available()
+
+    def key_use(self, experiment: str) -> KeyUse:
+        """How the keys of this split are spread."""
+        return self.stats.key_use(experiment)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Supervised work that outlives its exchange. Raises Failure("overloaded") at the bound."""

@@ -213,6 +213,14 @@ class BackendPool:
             self._stats[route] = stats
         return stats
 
+    def available(self) -> bool:
+        """Whether any target is not known to be down; names that are not resolved yet may turn out to be up."""
+        now = self._plane.wheel.now
+        for target in self.targets:
+            if target.down_until <= now:
+                return True
+        return not self.targets
+
     def has_other(self, tried: Sequence[Target]) -> bool:
         """Whether there is a target not tried yet."""
         return bool(balance.without(self.targets, tried))

@@ -26,7 +26,8 @@ class Call(msgspec.Struct):
     route: str
     backend: str
     version: str
-    role: Literal["live"]
+    role: Literal["live", "shadow"]
+    arm: str  # of a split; "" where none chose
     requests: int
     rate_per_s: float | None
     in_flight: int
@@ -45,6 +46,7 @@ class Pool(msgspec.Struct):
 
     backend: str
     endpoint: str
+    role: Literal["live", "shadow"]
     up: bool
     active: int
     idle: int

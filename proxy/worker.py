@@ -40,6 +40,7 @@ class Worker:
         self._orders: asyncio.Queue[messages.Order | None] = asyncio.Queue()
         self._sockets: dict[str, socket.socket] = {}
         self._next: Snapshot | None = None
+        self._stats.records.full = self._offer_records
         self._grace_s = 25.0
         self._listening: dict[str, socket.socket] = {}
         self._due = 0.0
@@ -90,6 +91,7 @@ class Worker:
 
     async def _compiled(self, order: messages.Build) -> Snapshot:
         """Build in slices: between two of them, requests are served."""
+        self._plane.secret = order.secret
         steps = compiling(
             decode(order.document), self._plane.services, version=order.version, workers=order.workers, base=order.base
         )
@@ -154,7 +156,10 @@ class Worker:
             self._loop.call_soon(self._send_in_turns, calls[CALLS_PER_REPORT:], None, lag_s)
 
     def _send_report(self, calls: list[CallStats], gauges: Gauges | None, lag_s: float) -> None:
-        self._channel.send(messages.encode(messages.Report(calls, self._stats.counters, gauges, lag_s)))
+        report = messages.Report(calls, self._stats.counters, gauges, lag_s)
+        if gauges is not None:
+            report.copies, report.keys = list(self._stats.copies.values()), list(self._stats.keys.values())
+        self._channel.send(messages.encode(report))
 
 
 def _on_loop_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...config.schema import Document
+from ...config.schema import BackendPart, Document
 from ...filters.units import enc_hook
 from ..configuration import Configuration, now_text
 from ..processes import usage
@@ -43,7 +43,7 @@ def status_of(control: Control, calls: list[CallStats]) -> Status:
         config=_config(control),
         calls=_calls(control, calls),
         pools=[
-            Pool(each.backend, each.endpoint, each.up, each.active, each.idle, each.connecting, each.pending)
+            Pool(each.backend, each.endpoint, each.role, each.up, each.active, each.idle, each.connecting, each.pending)
             for each in control.totals.pools()
         ],
         listeners=_listeners(control),
@@ -112,21 +112,21 @@ def _config(control: Control) -> Config:
 def _calls(control: Control, calls: list[CallStats]) -> list[Call]:
     running = control.configuration.running
     backends = running.document.backends if running else {}
-    return [_call(control.recent, call, backends[call.backend].max_in_flight if call.backend in backends else None)
-            for call in calls]  # fmt: skip
+    return [_call(control.recent, call, backends.get(call.key.backend)) for call in calls]
 
 
-def _call(recent: Recent, call: CallStats, max_in_flight: int | None) -> Call:
-    rate_per_s, errors = recent.rate((call.route, call.backend, call.version)), recent.errors(call)
+def _call(recent: Recent, call: CallStats, backend: BackendPart | None) -> Call:
+    rate_per_s, errors = recent.rate(call.key), recent.errors(call)
     return Call(
-        route=call.route,
-        backend=call.backend,
-        version=call.version,
-        role="live",
+        route=call.key.route,
+        backend=call.key.backend,
+        version=call.key.version,
+        role=call.key.role,
+        arm=call.key.arm,
         requests=sum(call.statuses.values()),
         rate_per_s=None if rate_per_s is None else round(rate_per_s, 2),
         in_flight=call.in_flight,
-        max_in_flight=max_in_flight,
+        max_in_flight=backend.max_in_flight if backend is not None else None,
         errors_ratio=None if errors is None else round(errors, 6),
         statuses={str(status): count for status, count in sorted(call.statuses.items())},
         reasons=dict(sorted(call.reasons.items())),

@@ -35,7 +35,7 @@ class Failures:
     def take(self, worker: int, records: Records) -> None:
         """Keep what a worker tells."""
         when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self.last.extend(Failure(when, each) for each in records.batch)
+        self.last.extend(Failure(when, each) for each in records.batch if isinstance(each, FailedExchange))
         self._dropped[worker] = records.dropped
 
     def retire(self, worker: int) -> None:

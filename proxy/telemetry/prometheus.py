@@ -64,7 +64,11 @@ def render(status: Status, calls: Sequence[CallStats], rejected: int) -> str:
 
 
 def _calls(out: Exposition, calls: Sequence[CallStats]) -> None:
-    named = [({"route": call.route, "backend": call.backend, "version": call.version}, call) for call in calls]
+    named = [
+        ({"route": call.key.route, "backend": call.key.backend, "version": call.key.version, "arm": call.key.arm}, call)
+        for call in calls
+        if call.key.role == "live"
+    ]
     out.family(
         "understudy_requests_total", "counter", "Exchanges that ended, by the status the client was told (0: it left).",
         (({**name, "status": status}, n) for name, call in named for status, n in sorted(call.statuses.items())),
@@ -100,7 +104,7 @@ def _calls(out: Exposition, calls: Sequence[CallStats]) -> None:
 
 
 def _connections(out: Exposition, status: Status) -> None:
-    pools = [({"backend": pool.backend, "endpoint": pool.endpoint}, pool) for pool in status.pools]
+    pools = [({"backend": pool.backend, "endpoint": pool.endpoint, "role": pool.role}, pool) for pool in status.pools]
     out.family(
         "understudy_pool_connections", "gauge", "Connections to an endpoint.",
         (({**name, "state": state}, getattr(pool, state)) for name, pool in pools

@@ -6,8 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from .sketch import Sketch, quantiles, subtract
-from .stats import CallStats
-from .totals import CallKey, Totals
+from .stats import CallKey, CallStats
+from .totals import Totals
 
 RATE_TICKS = 10
 WINDOW_TICKS = 30  # latencies are those of the last 30 to 60 ticks
@@ -48,7 +48,7 @@ class Recent:
 
     def errors(self, call: CallStats) -> float | None:
         """The share of 5xx answers in the window; None when nothing ended in it."""
-        before = self._before.get((call.route, call.backend, call.version))
+        before = self._before.get(call.key)
         statuses = Counter(call.statuses)
         statuses.subtract(before.statuses if before else {})
         total = statuses.total()
@@ -56,12 +56,12 @@ class Recent:
 
     def first_byte(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
-        before = self._before.get((call.route, call.backend, call.version))
+        before = self._before.get(call.key)
         return _latency(subtract(call.first_byte, before.first_byte) if before else call.first_byte)
 
     def total(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
-        before = self._before.get((call.route, call.backend, call.version))
+        before = self._before.get(call.key)
         return _latency(subtract(call.total, before.total) if before else call.total)
 
 

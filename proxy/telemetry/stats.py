@@ -1,29 +1,40 @@
 """What a worker counts, as the plain structs in which it tells control.
 
 Everything is cumulative since the worker started: a report that is lost or skipped loses nothing. The mutable state is
-in `CallStats` (one per route, backend and version that was ever used) and in `Stats.counters`; names come from the
-configuration alone, so both are bounded by it.
+in `CallStats` (one per key that was ever used), `CopyStats`, `KeyUse` and `Stats.counters`; names come from the
+configuration alone, so all are bounded by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from ...filters.api import KeyUse
 from .count import count_call
 from .records import FailedExchange, Records
 
 
-class CallStats(msgspec.Struct, array_like=True):
-    """The calls of one (route, backend, version). The data plane increments and decrements `in_flight` itself.
-
-    Refused before a route was found: route and backend are "". Times are seconds, sizes bytes of bodies.
-    """
+class CallKey(NamedTuple):
+    """Whose calls are counted together. Refused before a route was found: route and backend are ""."""
 
     route: str
     backend: str
     version: str
+    role: Literal["live", "shadow"] = "live"
+    arm: str = ""  # of a split; "" where none chose
+
+
+class CallStats(msgspec.Struct, array_like=True):
+    """The calls of one key. The data plane increments and decrements `in_flight` itself.
+
+    Times are seconds, sizes bytes of bodies. Of a shadow, `statuses` are what it answered and `reasons` why a copy got
+    no whole answer.
+    """
+
+    key: CallKey
     in_flight: int = 0
     statuses: dict[int, int] = {}  # what the client was told; 0: it left before an answer
     reasons: dict[str, int] = {}
@@ -48,11 +59,37 @@ class CallStats(msgspec.Struct, array_like=True):
         count_call(self, status, reason, first_byte_s, total_s, request_bytes, response_bytes)
 
 
+SIZE_CLASSES: Final = (1 << 10, 16 << 10, 256 << 10, 1 << 20, 8 << 20)
+"""Upper bounds in bytes of the size classes of request bodies; a last class holds what is larger."""
+
+
+class CopyStats(msgspec.Struct, array_like=True):
+    """The copies for one shadow of one route: of the exchanges that passed its mirror, how many it heard, and why not.
+
+    `exchanges` >= `selected` = `sent` + all of `dropped`; `sent` = `complete` + `censored` + those under way and those
+    that failed, which `CallStats.reasons` of the role shadow tells apart.
+    """
+
+    route: str
+    shadow: str
+    exchanges: int = 0
+    selected: int = 0  # by its condition and its percentage
+    sent: int = 0
+    complete: int = 0  # answered whole
+    censored: int = 0  # cut short: at least that slow
+    dropped: dict[str, int] = {}  # reason: never sent
+    selected_by_size: list[int] = []  # by class of SIZE_CLASSES
+    sent_by_size: list[int] = []
+    held_bytes: int = 0  # now, for copies that lag
+    breaker: Literal["closed", "open", "probing"] = "closed"
+
+
 class PoolGauge(msgspec.Struct, array_like=True):
     """One endpoint of one backend, as one worker sees it now."""
 
     backend: str
     endpoint: str  # Endpoint.label
+    role: Literal["live", "shadow"] = "live"  # copies have connections of their own
     active: int = 0  # connections that serve an exchange
     idle: int = 0  # connections kept warm
     connecting: int = 0
@@ -80,18 +117,38 @@ class Stats:
     """Everything one worker counts. `call` is for a cached lookup, `CallStats.record` for the hot path."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, str, str], CallStats] = {}
-        self._in_flight_sent: dict[tuple[str, str, str], int] = {}
+        self._calls: dict[CallKey, CallStats] = {}
+        self._in_flight_sent: dict[CallKey, int] = {}
+        self.copies: dict[tuple[str, str], CopyStats] = {}
+        self.keys: dict[str, KeyUse] = {}
         self.counters: dict[str, int] = {}
         self.records = Records()
 
-    def call(self, route: str, backend: str, version: str) -> CallStats:
-        """The statistics of these three names, the same object every time."""
-        key = (route, backend, version)
+    def call(
+        self, route: str, backend: str, version: str, role: Literal["live", "shadow"] = "live", arm: str = ""
+    ) -> CallStats:
+        """The statistics of this key, the same object every time."""
+        key = CallKey(route, backend, version, role, arm)
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = CallStats(route, backend, version)
+            call = self._calls[key] = CallStats(key)
         return call
+
+    def copies_of(self, route: str, shadow: str) -> CopyStats:
+        """The copies for this shadow, the same object every time."""
+        copies = self.copies.get((route, shadow))
+        if copies is None:
+            sizes = len(SIZE_CLASSES) + 1
+            copies = CopyStats(route, shadow, selected_by_size=[0] * sizes, sent_by_size=[0] * sizes)
+            self.copies[route, shadow] = copies
+        return copies
+
+    def key_use(self, experiment: str) -> KeyUse:
+        """How the keys of this split are spread, the same object every time."""
+        use = self.keys.get(experiment)
+        if use is None:
+            use = self.keys[experiment] = KeyUse(experiment)
+        return use
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a named counter. The name must come from the code or the configuration, never from a request."""

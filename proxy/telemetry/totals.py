@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from ..messages import Report
 from .sketch import add
-from .stats import CallStats, ListenerGauge, PoolGauge
-
-CallKey: TypeAlias = tuple[str, str, str]
-"""Route, backend, version."""
+from .stats import CallKey, CallStats, ListenerGauge, PoolGauge
 
 
 class Totals:
@@ -35,7 +31,7 @@ class Totals:
         self._reports[worker] = report
         calls = self._calls.setdefault(worker, {})
         for call in report.calls:
-            calls[call.route, call.backend, call.version] = call
+            calls[call.key] = call
 
     def retire(self, worker: int) -> None:
         """The worker is gone: keep its sums, forget what was in flight and connected."""
@@ -76,10 +72,11 @@ class Totals:
 
     def pools(self) -> list[PoolGauge]:
         """Connections by endpoint, summed over workers; an endpoint is up when every worker that uses it says so."""
-        sums: dict[tuple[str, str], PoolGauge] = {}
+        sums: dict[tuple[str, str, str], PoolGauge] = {}
         for report in self._reports.values():
             for gauge in report.gauges.pools if report.gauges else ():
-                total = sums.setdefault((gauge.backend, gauge.endpoint), PoolGauge(gauge.backend, gauge.endpoint))
+                key = (gauge.backend, gauge.endpoint, gauge.role)
+                total = sums.setdefault(key, PoolGauge(*key))
                 total.active += gauge.active
                 total.idle += gauge.idle
                 total.connecting += gauge.connecting
@@ -100,10 +97,9 @@ class Totals:
 
 def _merge(sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
     for call in calls:
-        key = (call.route, call.backend, call.version)
-        total = sums.get(key)
+        total = sums.get(call.key)
         if total is None:
-            total = sums[key] = CallStats(*key)
+            total = sums[call.key] = CallStats(call.key)
         total.in_flight += call.in_flight
         for status, count in call.statuses.items():
             total.statuses[status] = total.statuses.get(status, 0) + count

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
-from understudy.filters.api import Exchange, Failure, Outcome, Reason, Request
+from understudy.filters.api import Exchange, Failure, KeyUse, Outcome, Reason, Request
 
 SPAWN_LIMIT = 8
 
@@ -18,10 +19,23 @@ class FakeServices:
     def __init__(self, seed: int = 1) -> None:
         self.rng = Random(seed)
         self.time = 1_000.0  # monotonic seconds
+        self.secret = b"of the test's own, 32 bytes long"
+        self.counters: Counter[str] = Counter()
+        self.down: set[str] = set()  # backends without a healthy endpoint
+        self.keys: dict[str, KeyUse] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
     def now(self) -> float:
         return self.time
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counters[name] += by
+
+    def available(self, backend: str) -> bool:
+        return backend not in self.down
+
+    def key_use(self, experiment: str) -> KeyUse:
+        return self.keys.setdefault(experiment, KeyUse(experiment))
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks = [task for task in self.tasks if not task.done()]

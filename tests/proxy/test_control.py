@@ -142,7 +142,7 @@ def test_metrics_are_sums_over_workers(backend: HeldBackend, tmp_path: Path) -> 
         until(lambda: sum(call["requests"] for call in status(program)["calls"]) == sum(sent) + 1)
         code, text = get(program.url("probes") + "/metrics")
         assert code == 200
-        labels = 'route="all",backend="stable",version="7"'
+        labels = 'route="all",backend="stable",version="7",arm=""'
         assert metric(text, f'understudy_requests_total{{{labels},status="200"}}') == sum(sent)
         assert metric(text, f'understudy_requests_total{{{labels},status="503"}}') == 1
         assert metric(text, f"understudy_request_duration_seconds_count{{{labels}}}") == sum(sent) + 1

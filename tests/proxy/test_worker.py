@@ -119,7 +119,7 @@ def test_it_builds_then_swaps_then_reports_every_second_and_drains() -> None:
             assert b" 503 " in client.recv(1000)
             while not (report := hand.report()).calls:
                 pass
-        assert [(call.route, call.reasons) for call in report.calls] == [("all", {"connect_failed": 1})]
+        assert [(call.key.route, call.reasons) for call in report.calls] == [("all", {"connect_failed": 1})]
         assert hand.report().calls == []
         hand.order(messages.Drain(5.0))
         assert hand.notice_of(messages.Drained) == messages.Drained()

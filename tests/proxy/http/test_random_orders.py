@@ -200,5 +200,5 @@ async def play(steps: list[tuple[str, bool]], limits: dict[str, int], how: str) 
                     call.reset()
                 await proxy.settled(lambda: proxy.in_flight() == 0)
     assert set(behaves.completions.values()) <= {1}, "each exchange completed once"
-    recorded = sum(sum(call.statuses.values()) for call in proxy.plane.stats.calls() if call.route)
+    recorded = sum(sum(call.statuses.values()) for call in proxy.plane.stats.calls() if call.key.route)
     assert recorded == len(behaves.completions)

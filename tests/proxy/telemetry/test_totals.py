@@ -7,14 +7,14 @@ from understudy.proxy.messages import Records, Report
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
 from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
-from understudy.proxy.telemetry.stats import CallStats, Gauges, ListenerGauge, PoolGauge, Stats
+from understudy.proxy.telemetry.stats import CallKey, CallStats, Gauges, ListenerGauge, PoolGauge, Stats
 from understudy.proxy.telemetry.totals import Totals
 
-KEY = ("r", "b", "1")
+KEY = CallKey("r", "b", "1")
 
 
 def call(count: int, *, status: int = 200, seconds: float = 0.01, in_flight: int = 0) -> CallStats:
-    each = CallStats(*KEY, in_flight=in_flight)
+    each = CallStats(KEY, in_flight=in_flight)
     for _ in range(count):
         each.record(status, None if status < 500 else "overloaded", seconds, seconds, 10, 100)
     return each
@@ -40,10 +40,10 @@ def test_two_workers_are_summed() -> None:
 
 def test_a_later_report_replaces_the_earlier_and_leaves_alone_what_it_does_not_name() -> None:
     totals = Totals()
-    other = CallStats("r", "other", "1", statuses={200: 9})
+    other = CallStats(CallKey("r", "other", "1"), statuses={200: 9})
     totals.update(0, report(call(3), other))
     totals.update(0, report(call(5)))
-    assert totals.requests() == {KEY: 5, ("r", "other", "1"): 9}
+    assert totals.requests() == {KEY: 5, CallKey("r", "other", "1"): 9}
 
 
 def test_a_dead_worker_leaves_its_sums_but_nothing_in_flight() -> None:
