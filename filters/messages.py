@@ -204,8 +204,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "arm", "backend", "client", "copies", "default_backend", "detached", "experiment", "flags", "id", "notes",
-        "request", "response", "route", "skips", "trusted", "upgrades",
+        "arm", "backend", "chosen", "client", "copies", "default_backend", "detached", "experiment", "flags", "id",
+        "notes", "request", "response", "route", "skips", "trusted", "upgrades",
     )  # fmt: skip
 
     def __init__(self, request: Request, route: str, backend: str, id: bytes, client: str, trusted: bool) -> None:
@@ -214,6 +214,7 @@ class Exchange:
         self.route = route
         self.backend = backend  # the name of the backend that will answer; a filter may choose another one
         self.default_backend = backend  # the route's own choice, for those who must know it
+        self.chosen = False  # a flag chose the backend, be it the route's own: splits leave it alone
         self.flags: list[str] | None = None  # the flags that decided anything, in order
         self.experiment = ""  # the split that chose, and
         self.arm = ""  # its arm; "" where none did

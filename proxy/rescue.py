@@ -42,7 +42,7 @@ RESCUES: dict[Reason, Rescue] = {
     "truncated": Rescue(502, "backend", "The backend's answer broke off"),
     "client_gone": Rescue(499, "client", "The client left"),
     "filter_failed": Rescue(500, "proxy", "A filter failed"),
-    "key_missing": Rescue(400, "client", "The idempotency key is missing"),
+    "key_missing": Rescue(400, "client", "A key that this route needs is missing"),
     "key_mismatch": Rescue(422, "client", "The idempotency key was used for another request"),
     "key_in_flight": Rescue(409, "client", "The first request with this idempotency key is still running", 1),
     "key_consumed": Rescue(409, "client", "The idempotency key was used, and its answer was not kept"),
