@@ -64,6 +64,7 @@ class OpenLoop:
         self.total = round(rate * (seconds + warmup_s))
         self.skip = round(rate * warmup_s)
         self.pace = Pace(rate)
+        self.began_ns = self.pace.beat_ns(self.skip)  # of what is measured
         self.epoll = select.epoll()
         for fd in (*self.by_fd, self.pace.fd):
             self.epoll.register(fd, select.EPOLLIN)
@@ -71,7 +72,7 @@ class OpenLoop:
     def run(self) -> None:
         """Send everything, hear every answer. Raises BenchError, or OSError of a broken connection."""
         sent = heard = 0
-        counted_from = self.pace.beat_ns(self.skip)
+        counted_from = self.began_ns
         while heard < self.total:
             ready = self.epoll.poll(QUIET_S)
             if not ready:
@@ -121,7 +122,8 @@ def main() -> None:
         sys.exit(str(mistake))
     latencies_us = [latency / 1000 for latency in load.latencies_ns]
     figures = {f"latency_p{percent}_us": percentile(latencies_us, percent) for percent in (50, 99)}
-    print(json.dumps({"requests": len(latencies_us), "max_us": max(latencies_us), **figures}))
+    figures |= {"max_us": max(latencies_us), "began_ns": load.began_ns, "ended_ns": time.monotonic_ns()}
+    print(json.dumps({"requests": len(latencies_us), **figures}))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 
 from . import usage
 
+DISTURBED = 0.05
+"""Of a core, taken by others: more than this and the figures are not to be believed."""
+
+SHARES = ("foreign_share", "stolen_share")
+
 
 @dataclass(frozen=True)
 class Cores:

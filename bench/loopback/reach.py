@@ -66,13 +66,18 @@ TARGETS = (
 )
 
 
+SUMMED = ("windows", "disturbed_windows")
+"""Figures that are counts: their sum is told, not their median."""
+
+
 def medians_of(
     figures: Mapping[str, Mapping[str, Mapping[str, list[float]]]],
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The median over its rounds of every figure."""
+    """The median of every figure over its rounds or windows; of counts the sum."""
     return {
         scenario: {
-            subject: {name: median(values) for name, values in each.items()} for subject, each in subjects.items()
+            subject: {name: sum(values) if name in SUMMED else median(values) for name, values in each.items()}
+            for subject, each in subjects.items()
         }
         for scenario, subjects in figures.items()
     }

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .lab import Options
+from .quiet import DISTURBED, SHARES
 from .reach import Medians, Verdict
-from .scenarios import Options
 
 COLUMNS = {
     "requests_per_s": ("requests/s", "{:,.0f}"),
@@ -20,6 +21,8 @@ COLUMNS = {
     "latency_p50_us": ("p50 µs", "{:,.0f}"),
     "latency_p99_us": ("p99 µs", "{:,.0f}"),
     "max_us": ("max µs", "{:,.0f}"),
+    "windows": ("windows", "{:.0f}"),
+    "disturbed_windows": ("disturbed", "{:.0f}"),
     "delay_p50_us": ("delay p50 µs", "{:,.0f}"),
     "delay_p99_us": ("delay p99 µs", "{:,.0f}"),
     "growth_mib": ("grows by MiB", "{:,.1f}"),
@@ -45,8 +48,6 @@ TITLES = {
     "download": "{bulk_mib:,} MiB download, slow client",
     "sse": "Server-sent events, {streams:,} streams, {events_per_s:,} events/s: from write to read",
 }
-SHARES = ("foreign_share", "stolen_share")
-DISTURBED = 0.05  # of a core, taken by others: more than this and the figures are not to be believed
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -18,13 +18,15 @@ from collections.abc import Callable, Container
 from pathlib import Path
 from types import FrameType
 
+from .hiccups import watching
+from .lab import Lab, Options
 from .machine import describe
 from .peers import start_peers
 from .processes import ROOT, nothing_left_behind
 from .quiet import Cores
 from .reach import TARGETS, judge, medians_of
 from .report import markdown, save
-from .scenarios import FRESH, SCENARIOS, Lab, Options
+from .scenarios import FRESH, SCENARIOS
 from .subjects import COMMANDS, start_subject
 from .wire import BenchError
 
@@ -32,6 +34,9 @@ QUICK = {
     "rounds": 1,
     "seconds": 0.5,
     "warmup_s": 0.2,
+    "windows": 2,
+    "window_s": 0.4,
+    "window_warmup_s": 0.1,
     "streams": 200,
     "events_per_s": 4000,
     "bulk_mib": 64,
@@ -47,6 +52,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--subjects", type=_names(COMMANDS), default=list(COMMANDS), help=", ".join(COMMANDS))
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=float, help="of each measured window; default 3")
+    parser.add_argument("--windows", type=int, help="of constant rate, for each subject; default 15")
     parser.add_argument("--cores", default="", help="subject,load; default: the first two that are allowed")
     parser.add_argument("--name", help="write bench/results/NAME.json; default: loopback for a full run, else nothing")
     return parser.parse_args(argv)
@@ -74,7 +80,9 @@ def cores_of(text: str) -> Cores:
 def options_of(args: argparse.Namespace) -> Options:
     """What the command line leaves open is as Options says, or short with --quick."""
     values = dict(QUICK) if args.quick else {}
-    values |= {name: getattr(args, name) for name in ("rounds", "seconds") if getattr(args, name) is not None}
+    values |= {
+        name: getattr(args, name) for name in ("rounds", "seconds", "windows") if getattr(args, name) is not None
+    }
     return Options(subjects=tuple(args.subjects), **values)  # type: ignore[arg-type]
 
 
@@ -101,7 +109,10 @@ def run(args: argparse.Namespace) -> None:
     ):
         os.sched_setaffinity(0, {cores.load})
         peers = start_peers(stack, cores.load, Path(folder))
-        lab = Lab(options, cores, peers, Path(folder), lambda line: print(line, file=sys.stderr, flush=True))
+        standstills = stack.enter_context(watching((cores.subject, cores.load), Path(folder)))
+        if not standstills.watchers:
+            _say("real-time priority is refused: windows in which the machine stood still are not told apart")
+        lab = Lab(options, cores, peers, Path(folder), _say, standstills)
         measure_all(lab, args.only, stack)
     medians = medians_of(lab.figures)
     verdicts = [judge(target, medians) for target in TARGETS]
@@ -110,6 +121,10 @@ def run(args: argparse.Namespace) -> None:
     full = not args.quick and set(args.only) == set(SCENARIOS) and set(args.subjects) == set(COMMANDS)
     if name := args.name or ("loopback" if full else ""):
         save(ROOT / "bench" / "results" / f"{name}.json", machine, options, medians, lab.figures, verdicts)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from . import usage
 from .figures import median
-from .peers import Ports, bulk_count, plain_count
-from .processes import Child, python, running
-from .quiet import Cores, watched
-from .subjects import Subject, probe, start_subject
+from .lab import Lab
+from .peers import bulk_count, plain_count
+from .processes import Child
+from .subjects import Subject, probe
 from .wire import BLOCK, BULK_PATH, MIB, PLAIN_PATH, REQUEST_BODY, BenchError, digest_of_blocks, sink_answer
 from .wrk import Load, measure
 
@@ -24,75 +20,6 @@ SAMPLE_S = 0.1  # between two looks at a subject's memory
 SETTLE_S = 0.5  # after connections have been opened, before memory is read
 GRACE_S = 20.0  # by which a generator may be late before it is ended
 OPEN_CONNECTIONS = 64  # of the constant-rate load; a request that finds none free is charged for its wait
-
-Figures = dict[str, dict[str, list[float]]]
-"""Subject, figure, one value per round."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How long and how much."""
-
-    subjects: tuple[str, ...]
-    rounds: int = 5
-    seconds: float = 3.0
-    warmup_s: float = 0.7
-    streams: int = 1000
-    events_per_s: int = 10_000  # over all streams
-    bulk_mib: int = 1024
-    bulk_rate_mib: int = 256  # what the slow peer reads in a second
-    idle: int = 2000  # connections, after as many others that are not counted
-
-
-@dataclass
-class Lab:
-    """Everything a scenario needs. Mutable state: the figures so far, and what is said while they come in."""
-
-    options: Options
-    cores: Cores
-    peers: Ports
-    folder: Path
-    say: Callable[[str], None]
-    subjects: dict[str, Subject] = field(default_factory=dict)
-    figures: dict[str, Figures] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    )
-
-    def add(self, scenario: str, subject: str, figures: dict[str, float]) -> None:
-        """Keep one round's figures."""
-        for name, value in figures.items():
-            self.figures[scenario][subject][name].append(value)
-        self.say(f"{scenario:14} {subject:11} " + "  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
-
-    def turns(self, names: Sequence[str], rounds: int) -> Iterator[Subject]:
-        """All subjects, round after round."""
-        for _ in range(rounds):
-            for name in names:
-                yield self.subjects[name]
-
-    @contextlib.contextmanager
-    def fresh(self, name: str) -> Iterator[Subject]:
-        """A subject of its own for the length of a block, warm but without a past."""
-        with contextlib.ExitStack() as stack:
-            subject = start_subject(stack, name, self.peers, self.cores.subject, self.folder)
-            for _ in range(50):
-                probe(subject)
-            yield subject
-
-    def watched(self, subject: Subject) -> contextlib.AbstractContextManager[dict[str, float]]:
-        """Tells afterwards whether the machine was quiet during the block."""
-        subjects = {pid for each in self.subjects.values() for pid in each.pids()}
-        peers = [pid for pid in usage.family(os.getpid()) if pid != os.getpid() and pid not in subjects]
-        return watched(subject.pids(), peers, self.cores)
-
-    def generate(self, module: str, *args: object, limit_s: float) -> dict[str, float]:
-        """What one of the bench's own generators found. Raises BenchError when it met anything wrong, or is late."""
-        with self.generator(module, *args) as client:
-            return client.result(limit_s)
-
-    def generator(self, module: str, *args: object) -> contextlib.AbstractContextManager[Child]:
-        """One of the bench's own generators, running on the load's core."""
-        return running(module, python(f"bench.loopback.{module}", *args), self.cores.load, self.folder, talks=True)
 
 
 def plain(lab: Lab, name: str, connections: int) -> None:
@@ -148,7 +75,13 @@ def sse(lab: Lab, name: str) -> None:
 
 
 def half_load(lab: Lab, name: str) -> None:
-    """Latency under a constant rate: the same for all, half of the lowest peak; then half of each one's own."""
+    """Latency under a constant rate: the same for all, half of the lowest peak; then half of each one's own.
+
+    Many short windows, not a few long ones, and the median over them: a virtual machine's host stands still for some
+    milliseconds now and then, which moves the p99 of a window of seconds tenfold, whoever is measured. A short window
+    is either spared or not, and the median belongs to those that were spared as long as they are the majority:
+    `disturbed_windows` tells how many were not.
+    """
     contenders: list[str] = [each for each in lab.options.subjects if each in ("understudy", "envoy")]
     if not contenders:
         return
@@ -157,19 +90,21 @@ def half_load(lab: Lab, name: str) -> None:
     peaks = {each: median(lab.figures["plain"][each]["requests_per_s"]) for each in contenders}
     rate = min(peaks.values()) / 2
     floor = [each for each in ("direct", "splice") if each in lab.subjects]
-    for subject in lab.turns([*floor, *contenders], lab.options.rounds):
-        _constant_rate(lab, name, subject, rate)
-    for subject in lab.turns(contenders, lab.options.rounds):
-        _constant_rate(lab, f"{name}-own", subject, peaks[subject.name] / 2)
+    for _ in range(lab.options.windows):
+        for subject in lab.turns([*floor, *contenders], 1):
+            _constant_rate(lab, name, subject, rate)
+        for subject in lab.turns(contenders, 1):
+            _constant_rate(lab, f"{name}-own", subject, peaks[subject.name] / 2)
 
 
 def _constant_rate(lab: Lab, name: str, subject: Subject, rate: float) -> None:
     options = lab.options
-    args = (subject.ports.plain, rate, options.seconds, options.warmup_s, OPEN_CONNECTIONS)
+    args = (subject.ports.plain, rate, options.window_s, options.window_warmup_s, OPEN_CONNECTIONS)
     with lab.watched(subject) as disturbance:
-        result = lab.generate("openloop", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+        result = lab.generate("openloop", *args, limit_s=options.window_s + options.window_warmup_s + GRACE_S)
     figures = {figure: result[figure] for figure in ("latency_p50_us", "latency_p99_us", "max_us")}
-    lab.add(name, subject.name, {"rate_per_s": rate, **figures, **disturbance})
+    windows = lab.windows(result["began_ns"], result["ended_ns"], disturbance)
+    lab.add(name, subject.name, {"rate_per_s": rate, **figures, **windows, **disturbance})
 
 
 def memory(lab: Lab, name: str) -> None:

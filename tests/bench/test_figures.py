@@ -39,6 +39,11 @@ def test_the_median_of_rounds_forgets_one_disturbed_round() -> None:
     assert medians_of({"plain": {"envoy": {"cpu": [20.0, 95.0, 21.0]}}}) == {"plain": {"envoy": {"cpu": 21.0}}}
 
 
+def test_windows_are_counted_where_other_figures_have_a_median() -> None:
+    rounds = {"half-load": {"envoy": {"windows": [1.0, 1.0, 1.0], "disturbed_windows": [0.0, 1.0, 0.0]}}}
+    assert medians_of(rounds) == {"half-load": {"envoy": {"windows": 3.0, "disturbed_windows": 1.0}}}
+
+
 def test_a_target_is_reached_at_its_limit_missed_by_so_much_or_not_measured() -> None:
     at_most = Target("x", lambda medians: medians["s"]["a"]["f"], 2.0, "KiB")
     at_least = Target("y", lambda medians: medians["s"]["a"]["f"], 2.0, at_least=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from bench.loopback import usage
+from bench.loopback.lab import Lab, Options
 from bench.loopback.peers import plain_count, start_peers
 from bench.loopback.processes import free_port, nothing_left_behind, python, running
 from bench.loopback.quiet import Cores
 from bench.loopback.report import disturbances, scenario_table
 from bench.loopback.run import main
-from bench.loopback.scenarios import Lab, Options, plain
+from bench.loopback.scenarios import plain
 from bench.loopback.subjects import Subject, start_subject
 from bench.loopback.wire import PLAIN_PATH, REQUEST_BODY, BenchError
 from bench.loopback.wrk import ERRORS, Load, check, measure

@@ -1,0 +1,40 @@
+"""A core that stood still is noticed, and blamed on the windows that it touched alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.loopback.hiccups import LATE_NS, Standstills, watching
+
+MS = 1_000_000
+
+
+def test_a_standstill_touches_the_windows_that_it_overlaps() -> None:
+    stood = Standstills(late=[(50 * MS, 5 * MS)])  # due at 50 ms, woken at 55
+    assert stood.during(40 * MS, 51 * MS)
+    assert stood.during(54 * MS, 60 * MS)
+    assert not stood.during(30 * MS, 49 * MS)
+    assert not stood.during(55 * MS, 60 * MS)
+
+
+def test_a_watcher_that_was_stopped_tells_when_and_for_how_long(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    with watching([core], tmp_path) as standstills:
+        if not standstills.watchers:
+            pytest.skip("real-time priority is refused here")
+        (watcher,) = standstills.watchers
+        began = time.monotonic_ns()
+        watcher.popen.send_signal(signal.SIGSTOP)
+        watcher.pause(0.06)
+        watcher.popen.send_signal(signal.SIGCONT)
+        watcher.pause(0.02)
+        assert standstills.during(began, time.monotonic_ns())
+        assert max(late for _, late in standstills.late) > 30 * LATE_NS
+        told = len(standstills.late)
+        assert not standstills.during(began - 90 * MS, began - 80 * MS)
+        assert len(standstills.late) == told  # what was told once is not told again
