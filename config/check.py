@@ -22,6 +22,10 @@ from .wording import did_you_mean, listed, quoted
 Found = Iterator[tuple[Path, str]]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")  # noqa: TID251 - a constant pattern
+_ONCE: dict[type[FilterConfig], tuple[str, str]] = {
+    SplitConfig: ("split", "all arms in one split"),
+    MirrorConfig: ("mirror", "all shadows in one mirror"),
+}
 _NAME_ALLOWED = "letters, digits, . _ and -, at most 63, the first no . or -"
 
 
@@ -75,9 +79,14 @@ def _routes(document: Document) -> Found:
 
 def _chain(route: RoutePart, document: Document) -> Found:
     last_dedup = max((at for at, each in enumerate(route.filters) if isinstance(each, DedupConfig)), default=-1)
+    first: dict[type[FilterConfig], int] = {}
     for at, each in enumerate(route.filters):
         yield from _below((at,), each.mistakes())
         yield from _below((at,), _references(each, document))
+        earlier = first.setdefault(type(each), at)
+        if earlier != at and type(each) in _ONCE:
+            kind, instead = _ONCE[type(each)]
+            yield (at,), f"{kind} is filters[{earlier}] already, and a chain has one; allowed: {instead}"
         if at < last_dedup and isinstance(each, MirrorConfig | SplitConfig):
             kind = "mirror" if isinstance(each, MirrorConfig) else "split"
             yield (at,), f"{kind} stands ahead of dedup, and a replay must reach neither; allowed: dedup first"

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from ..filters.flags import FlagsConfig
 from ..filters.matching import Match
 from .binds import parse_bind
+from .chain_warnings import chain_warnings
 from .paths import Path
 from .schema import Document, RoutePart
 
@@ -43,8 +43,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date) -> Found:
             path = ("routes", at, "filters", position)
             if not config.active:
                 yield path, f"{config.__struct_config__.tag}: {_TEXT}"
-            if isinstance(config, FlagsConfig):
-                yield from _expired(config, path, today)
+    yield from chain_warnings(document, today)
     yield from _never_asked(document.routes)
     yield from _open_admin(document)
 
@@ -56,15 +55,6 @@ def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
             return False
         value = value[step]
     return value is not None
-
-
-def _expired(config: FlagsConfig, path: Path, today: date) -> Found:
-    for at, rule in enumerate(config.rules):
-        if rule.expires is not None and rule.expires < today:
-            yield (
-                (*path, "rules", at, "expires"),
-                f"{rule.flag} expired on {rule.expires}; remove the rule, or move the date",
-            )
 
 
 def _never_asked(routes: tuple[RoutePart, ...]) -> Found:

@@ -1,0 +1,173 @@
+"""What a valid chain should still tell its operator: filters that never act, copies never sent, keys that stray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import TypeAlias
+
+import msgspec
+
+from ..filters.api import FilterConfig
+from ..filters.flags import BackendFrom, FlagsConfig, Rule
+from ..filters.keys import Key, KeyOf, KeySource
+from ..filters.matching import Condition
+from ..filters.mirror import MirrorConfig
+from ..filters.split import Arm, SplitConfig
+from .flag_warnings import decides_all, flag_warnings
+from .implied import also, impossible, known_of
+from .paths import Path
+from .schema import Document, RoutePart
+
+Found = Iterator[tuple[Path, str]]
+
+Experiments: TypeAlias = dict[str, tuple[Path, SplitConfig]]
+"""Splits by the name of their experiment: where the first of each stands."""
+
+
+def chain_warnings(document: Document, today: date) -> Found:
+    """Of every route's chain."""
+    trusts = any(listener.trust for listener in document.listeners.values())
+    keeps_secret = document.secret is not None or (
+        document.stores is not None and document.stores.ledger.startswith("sqlite:")
+    )
+    experiments: Experiments = {}
+    for at, route in enumerate(document.routes):
+        for position, config in enumerate(route.filters):
+            known = known_of(route.match, heads=position == 0)
+            for path, text in _of(route, position, known, document, today):
+                yield ("routes", at, "filters", position, *path), text
+            if not keeps_secret:
+                yield from _issued(config, ("routes", at, "filters", position))
+            if not trusts:
+                yield from _untrusted(config, ("routes", at, "filters", position))
+            if isinstance(config, SplitConfig):
+                yield from _namesake(config, ("routes", at, "filters", position), experiments)
+
+
+def _of(route: RoutePart, position: int, known: Condition, document: Document, today: date) -> Found:
+    config = route.filters[position]
+    yield from _never_entered(route, position)
+    if isinstance(config, FlagsConfig):
+        yield from flag_warnings(route.filters, position, known, route.backend, today)
+    elif isinstance(config, MirrorConfig):
+        yield from _mirror(config, known, possible_backends(route, document.backends))
+    for path, key in _keys(config):
+        yield from _never_reached(key, path)
+
+
+def possible_backends(route: RoutePart, backends: Mapping[str, object]) -> set[str]:
+    """Every backend that may answer a request of this route; some of them may be out of reach all the same."""
+    found = {route.backend}
+    for config in route.filters:
+        if isinstance(config, FlagsConfig):
+            for rule in config.rules:
+                if rule.enabled and rule.percent:
+                    found |= _choices(rule, backends)
+        elif isinstance(config, SplitConfig):
+            for name, arm in config.arms.items():
+                if isinstance(arm, Arm):
+                    found |= {arm.backend or name} if arm.weight else set()
+                elif arm:
+                    found.add(name)
+    return found
+
+
+def _choices(rule: Rule, backends: Mapping[str, object]) -> set[str]:
+    found = {rule.backend} if rule.backend is not None else set()
+    if isinstance(rule.backend_from, BackendFrom):
+        found |= {*(rule.backend_from.one_of or ()), *(rule.backend_from.map or {}).values()}
+    elif rule.backend_from is not None:
+        found |= set(backends)
+    return found
+
+
+def _never_entered(route: RoutePart, position: int) -> Found:
+    """A filter that some flag before it turns off for every request."""
+    name = str(route.filters[position].__struct_config__.tag)
+    for at, config in enumerate(route.filters[:position]):
+        if isinstance(config, FlagsConfig):
+            known = known_of(route.match, heads=at == 0)
+            for number, rule in enumerate(config.rules):
+                if decides_all(rule, known) and (name in rule.skip or (name == "split" and rule.backend is not None)):
+                    does = "skips it" if name in rule.skip else "chooses a backend"
+                    yield (), f"{name} never acts: {rule.flag} (filters[{at}].rules[{number}]) {does} for every request"
+                    return
+
+
+def _mirror(config: MirrorConfig, known: Condition, possible: set[str]) -> Found:
+    for at, shadow in enumerate(config.to):
+        path: Path = ("to", at)
+        if possible == {shadow.backend} and not shadow.calibration:
+            yield (
+                (*path, "backend"),
+                f"{shadow.backend} answers every request of this route itself, so that nothing is mirrored"
+                " (same_backend); for A/A give calibration: true",
+            )
+        if shadow.when is not None and impossible(also(known, shadow.when)):
+            yield (*path, "when"), f"never holds on this route, so that {shadow.backend} hears nothing"
+        if shadow.max_body > config.budget.bytes:
+            yield (
+                (*path, "max_body"),
+                f"{shadow.max_body} is more than budget.bytes ({config.budget.bytes}), past which a lagging copy is"
+                " dropped",
+            )
+
+
+def _keys(config: FilterConfig) -> Iterator[tuple[Path, KeyOf]]:
+    if isinstance(config, SplitConfig):
+        yield ("key",), config.key
+    elif isinstance(config, FlagsConfig):
+        yield from ((("rules", at, "key"), rule.key) for at, rule in enumerate(config.rules) if rule.key is not None)
+    elif isinstance(config, MirrorConfig):
+        for at, shadow in enumerate(config.to):
+            if shadow.sample_by is not None:
+                yield ("to", at, "sample_by"), shadow.sample_by
+
+
+def _never_reached(key: KeyOf, path: Path) -> Found:
+    """Sources behind one that every request has."""
+    several = (key.first if isinstance(key, Key) else None) or ()
+    for at, source in enumerate(several[:-1]):
+        if isinstance(source, str):
+            yield (*path, "first", at + 1), f"is never asked: {source} stands before it, which every request has"
+            return
+
+
+def _issued(config: FilterConfig, path: Path) -> Found:
+    for where, key in _keys(config):
+        several: list[tuple[Path, KeySource | Key]] = [((), key)] if isinstance(key, Key) else []
+        if isinstance(key, Key):
+            several += [(("first", at), each) for at, each in enumerate(key.first or ()) if isinstance(each, KeySource)]
+        for inner, source in several:
+            if source.issue:
+                yield (
+                    (*path, *where, *inner, "issue"),
+                    "cookies that are issued without secret do not survive a restart: everyone is drawn anew;"
+                    " give secret: {file: PATH} or {env: NAME}",
+                )
+
+
+def _untrusted(config: FilterConfig, path: Path) -> Found:
+    for at, rule in enumerate(config.rules if isinstance(config, FlagsConfig) else ()):
+        if rule.enabled and rule.peers == "trusted":
+            yield (
+                (*path, "rules", at, "from"),
+                f"no listener trusts any peer, so that {rule.flag} never matches; list peers in a listener's trust",
+            )
+
+
+def _namesake(config: SplitConfig, path: Path, experiments: Experiments) -> Found:
+    where, first = experiments.setdefault(config.experiment, (path, config))
+    if first == config:
+        return
+    differing = [
+        field.encode_name
+        for field in msgspec.structs.fields(SplitConfig)
+        if getattr(first, field.name) != getattr(config, field.name)
+    ]
+    yield (
+        (*path, "experiment"),
+        f"{config.experiment} is the split of routes[{where[1]}] too, and its {differing[0]} differs there:"
+        " a user may be in different arms, and both are counted together",
+    )

@@ -1,0 +1,123 @@
+"""What a valid `flags` filter should still tell its operator: rules that decide nothing, or not what they seem to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from ..filters.api import FilterConfig
+from ..filters.flags import FlagsConfig, Rule
+from ..filters.matching import Condition
+from ..filters.split import SplitConfig
+from .implied import also, implies, impossible
+from .paths import Path
+from .wording import listed
+
+Found = Iterator[tuple[Path, str]]
+
+_COMPARED = 100
+"""With so many rules before it a rule is compared: a longer list costs the square of its length."""
+
+
+def flag_warnings(chain: Sequence[FilterConfig], at: int, known: Condition, default: str, today: date) -> Found:
+    """Of the flags at this position; paths begin inside them. `known`: what holds for each request that comes here."""
+    config = chain[at]
+    assert isinstance(config, FlagsConfig)
+    for position, rule in enumerate(config.rules):
+        path: Path = ("rules", position)
+        if rule.expires is not None and rule.expires < today:
+            yield (*path, "expires"), f"{rule.flag} expired on {rule.expires}; remove the rule, or move the date"
+        if not rule.enabled:
+            continue
+        yield from _without_effect(config.rules, position, known)
+        yield from _too_late(rule, path, chain[:at])
+        if 0 < rule.percent < 100:
+            if rule.key is None:
+                yield (
+                    (*path, "percent"),
+                    f"{rule.percent:g} % without key is drawn anew for each request, sticky to nobody; give key",
+                )
+            yield from _salts(rule, path, chain, default)
+
+
+def decides_all(rule: Rule, known: Condition) -> bool:
+    """Whether a rule provably matches every request that comes to it."""
+    return rule.enabled and rule.percent == 100 and rule.peers == "any" and implies(known, rule.when)
+
+
+def _without_effect(rules: Sequence[Rule], position: int, known: Condition) -> Found:
+    rule = rules[position]
+    met = also(known, rule.when)
+    if impossible(met):
+        yield ("rules", position, "when"), f"never holds on this route, so that {rule.flag} decides nothing"
+        return
+    deciders: dict[str, int] = {}
+    for earlier, each in enumerate(rules[:position][:_COMPARED]):
+        if each.enabled and each.percent == 100 and each.peers in ("any", rule.peers) and implies(met, each.when):
+            for effect in _effects(each, decided=True):
+                deciders.setdefault(effect, earlier)
+    wanted = _effects(rule, decided=False)
+    if all(effect in deciders for effect in wanted):
+        first = sorted({deciders[effect] for effect in wanted})
+        names = listed([f"rules[{each}] ({rules[each].flag})" for each in first], "and")
+        yield (
+            ("rules", position),
+            f"{rule.flag} never decides anything: {names} {'decides' if len(first) == 1 else 'decide'}"
+            f" {listed(wanted, 'and')} before it, whenever it matches",
+        )
+
+
+def _effects(rule: Rule, *, decided: bool) -> list[str]:
+    """What a rule decides whenever it matches (`decided`), or may decide: a header may name no backend."""
+    effects = ["backend"] if rule.backend is not None or (rule.backend_from is not None and not decided) else []
+    effects += sorted({f"header {name.lower()}" for name in rule.set_headers})
+    return effects + [f"skip {name}" for name in dict.fromkeys(rule.skip)]
+
+
+def _too_late(rule: Rule, path: Path, before: Sequence[FilterConfig]) -> Found:
+    """Effects on filters that have had their turn."""
+    turns = {str(each.__struct_config__.tag): at for at, each in enumerate(before)}
+    if "split" in turns and (rule.backend is not None or rule.backend_from is not None):
+        key = "backend" if rule.backend is not None else "backend_from"
+        yield (
+            (*path, key),
+            f"{rule.flag} chooses a backend behind split (filters[{turns['split']}]), which has chosen an arm by then;"
+            " put flags before it",
+        )
+    for at, name in enumerate(rule.skip):
+        if name in turns and name != "headers":
+            yield (
+                (*path, "skip", at),
+                f"{name} (filters[{turns[name]}]) stands before flags and has had its turn; put flags before it",
+            )
+
+
+def _salts(rule: Rule, path: Path, chain: Sequence[FilterConfig], default: str) -> Found:
+    """A rule that draws by the salt of a split and yet not as the split does."""
+    if rule.salt is None:
+        return
+    for at, split in enumerate(chain):
+        if isinstance(split, SplitConfig) and rule.salt == (split.salt or split.experiment):
+            problem = _unshared(rule, split, default)
+            if problem:
+                yield (
+                    (*path, "salt"),
+                    f"{rule.salt} is the salt of the split filters[{at}], yet its draw is not shared: {problem}",
+                )
+
+
+def _unshared(rule: Rule, split: SplitConfig, default: str) -> str | None:
+    """Why whoever is in by the rule need not be in by the split: the race is between other names or keys."""
+    arm = rule.backend or rule.flag
+    arms = listed(split.arms)
+    drawing = [name for name, each in split.arms.items() if (each if isinstance(each, int | float) else each.weight)]
+    if arm not in split.arms:
+        what = "backend" if rule.backend is not None else "flag, which names its draw where there is no backend,"
+        return f"its {what} {arm} is no arm; allowed: {arms}"
+    if default not in split.arms:
+        return f"the route's backend {default}, which it is drawn against, is no arm; allowed: {arms}"
+    if rule.key != split.key:
+        return "its key is another; give both the same key"
+    if len(drawing) > 2:
+        return f"a flag draws between two arms, {arm} and {default}, and the split between {listed(drawing, 'and')}"
+    return None
