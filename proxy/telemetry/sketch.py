@@ -50,7 +50,7 @@ def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
     for index in sorted(sketch):
         seen += sketch[index]
         while len(found) < len(shares) and seen >= shares[len(found)] * total:
-            found.append(_middle(index))
+            found.append(middle(index))
     return found
 
 
@@ -67,7 +67,7 @@ def cumulative(sketch: Mapping[int, int], bounds: Sequence[int]) -> list[int]:
     return list(accumulate(counts))[:-1]
 
 
-def _middle(index: int) -> float:
+def middle(index: int) -> float:
     """The value whose relative distance to both borders of a bucket is the same."""
     low = exp((index - OFFSET) / SCALE)
     return max(low * 2 * GAMMA / (1 + GAMMA) - SHIFT_S, 0.0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
+from ...filters.keyuse import MOST_HOT, KeyUse
 from ..messages import Report
 from .sketch import add
-from .stats import CallKey, CallStats, ListenerGauge, PoolGauge
+from .stats import SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge
 
 
 class Totals:
@@ -22,12 +25,14 @@ class Totals:
         self._retired_calls: dict[CallKey, CallStats] = {}
         self._retired_counters: Counter[str] = Counter()
         self._retired_listeners: dict[str, ListenerGauge] = {}
+        self._retired_copies: dict[tuple[str, str], CopyStats] = {}
+        self._retired_keys: dict[str, KeyUse] = {}
 
     def update(self, worker: int, report: Report) -> None:
         """Take a worker's report; what it leaves out stays as it was."""
         former = self._reports.get(worker)
         if report.gauges is None and former is not None:
-            report.gauges = former.gauges
+            report.gauges, report.copies, report.keys = former.gauges, former.copies, former.keys
         self._reports[worker] = report
         calls = self._calls.setdefault(worker, {})
         for call in report.calls:
@@ -46,6 +51,12 @@ class Totals:
             _add_listener(self._retired_listeners, gauge)
         for total in self._retired_listeners.values():
             total.open = 0
+        for copies in report.copies:
+            _add_copies(self._retired_copies, copies)
+        for gone in self._retired_copies.values():
+            gone.held_bytes, gone.breaker = 0, "closed"
+        for keys in report.keys:
+            _add_keys(self._retired_keys, keys)
 
     def calls(self) -> dict[CallKey, CallStats]:
         """Fresh sums, the caller's own, in the order of names."""
@@ -94,6 +105,26 @@ class Totals:
                 _add_listener(sums, gauge)
         return [sums[name] for name in sorted(sums)]
 
+    def copies(self) -> dict[tuple[str, str], CopyStats]:
+        """Fresh sums by route and shadow, in the order of names; the breaker is the one that is worst."""
+        sums: dict[tuple[str, str], CopyStats] = {}
+        for copies in self._retired_copies.values():
+            _add_copies(sums, copies)
+        for report in self._reports.values():
+            for copies in report.copies:
+                _add_copies(sums, copies)
+        return dict(sorted(sums.items()))
+
+    def keys(self) -> dict[str, KeyUse]:
+        """Fresh sums by experiment, in the order of names."""
+        sums: dict[str, KeyUse] = {}
+        for keys in self._retired_keys.values():
+            _add_keys(sums, keys)
+        for report in self._reports.values():
+            for keys in report.keys:
+                _add_keys(sums, keys)
+        return dict(sorted(sums.items()))
+
 
 def _merge(sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
     for call in calls:
@@ -118,3 +149,33 @@ def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:
     total.open += gauge.open
     total.accepted += gauge.accepted
     total.refused += gauge.refused
+
+
+_BREAKERS: Final = ("closed", "probing", "open")
+
+
+def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> None:
+    name = (copies.route, copies.shadow)
+    total = sums.get(name)
+    if total is None:
+        sizes = len(SIZE_CLASSES) + 1
+        total = sums[name] = CopyStats(*name, selected_by_size=[0] * sizes, sent_by_size=[0] * sizes)
+    for field in ("exchanges", "selected", "sent", "complete", "censored", "held_bytes"):
+        setattr(total, field, getattr(total, field) + getattr(copies, field))
+    for reason, count in copies.dropped.items():
+        total.dropped[reason] = total.dropped.get(reason, 0) + count
+    total.selected_by_size = list(map(operator.add, total.selected_by_size, copies.selected_by_size))
+    total.sent_by_size = list(map(operator.add, total.sent_by_size, copies.sent_by_size))
+    total.breaker = max(total.breaker, copies.breaker, key=_BREAKERS.index)
+
+
+def _add_keys(sums: dict[str, KeyUse], keys: KeyUse) -> None:
+    """Counts of the hottest keys stay too low by `requests / MOST_HOT` at most: the parts' errors add up to it."""
+    total = sums.setdefault(keys.experiment, KeyUse(keys.experiment))
+    total.requests += keys.requests
+    total.missing += keys.missing
+    total.issued += keys.issued
+    for hashed, count in keys.hot.items():
+        total.hot[hashed] = total.hot.get(hashed, 0) + count
+    if len(total.hot) > MOST_HOT:
+        total.hot = dict(sorted(total.hot.items(), key=lambda item: item[1], reverse=True)[:MOST_HOT])

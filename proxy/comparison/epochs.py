@@ -1,0 +1,110 @@
+"""Epochs: since when the same versions answer the same exchanges, so that their pairs may be added up.
+
+Only the running epoch is kept. A former one is told to the log when it ends, and what comes late for it is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from ...config.schema import Document
+from ...filters.flags import FlagsConfig
+from ...filters.mirror import MirrorConfig, Shadow
+from ...filters.split import SplitConfig
+from ..telemetry.stats import CallKey, CallStats, CopyStats
+from .sums import Book
+from .view import Epoch
+
+if TYPE_CHECKING:
+    from ..telemetry.records import Record
+
+MOST_COMPARISONS: Final = 200
+"""Some 10 KiB each while little is known, 100 KiB at most."""
+DEFAULT_TOLERANCE: Final = 0.05
+
+Why = Literal["start", "configuration", "version", "reset"]
+
+
+class Epochs:
+    """Mutable state: the running epoch, its comparisons, and the sums of calls and copies as they were at its start.
+
+    The baselines are what workers had told by then: up to a second old.
+    """
+
+    def __init__(self) -> None:
+        self.current: Epoch | None = None
+        self.book = Book(MOST_COMPARISONS, 0)
+        self.calls_before: Mapping[CallKey, CallStats] = {}
+        self.copies_before: Mapping[tuple[str, str], CopyStats] = {}
+        self._config = 0
+        self._document: Document | None = None
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Add the pairs among these records to the comparisons."""
+        self.book.take(records)
+
+    def configured(self, version: int, document: Document) -> Why | None:
+        """All workers swap to this configuration now. Says why a new epoch must begin; None: this one goes on."""
+        former, self._document = self._document, document
+        self._config = version
+        return "start" if former is None else why_new(former, document)
+
+    def begin(
+        self, why: Why, now: str, calls: Mapping[CallKey, CallStats], copies: Mapping[tuple[str, str], CopyStats]
+    ) -> None:
+        """Begin anew, with the sums of calls and copies of this moment."""
+        number = self.current.id or 0 if self.current else 0
+        self.current = Epoch(number + 1, now, why)
+        late, refused = self.book.late, self.book.refused
+        self.book = Book(MOST_COMPARISONS, self._config)
+        self.book.late, self.book.refused = late, refused
+        self.calls_before, self.copies_before = calls, copies
+
+
+def why_new(former: Document, new: Document) -> Literal["configuration", "version"] | None:
+    """Why pairs of these two configurations must not be added up; None: they may be."""
+    versions = {name: part.version for name, part in former.backends.items()}
+    if any(versions.get(name, part.version) != part.version for name, part in new.backends.items()):
+        return "version"
+    return "configuration" if _who_answers(former) != _who_answers(new) else None
+
+
+def tolerance_of(document: Document | None, route: str, shadow: str) -> float:
+    """The share by which a shadow may differ and count as the same."""
+    for name, part in shadows(document) if document is not None else ():
+        if (name, part.backend) == (route, shadow):
+            return part.tolerance / 100
+    return DEFAULT_TOLERANCE
+
+
+def shadows(document: Document) -> Iterator[tuple[str, Shadow]]:
+    """Every shadow, with the name of its route."""
+    for route in document.routes:
+        for config in route.filters:
+            if isinstance(config, MirrorConfig):
+                for part in config.to:
+                    yield route.name, part
+
+
+def _who_answers(document: Document) -> Any:
+    """Which exchanges whom reach: all that a comparison depends on. Tolerances only judge it."""
+    backends = {name: (part.endpoints, part.rewrite) for name, part in document.backends.items()}
+    routes = [
+        (route.name, route.match, route.backend, [_without_tolerance(each) for each in route.filters if _decides(each)])
+        for route in document.routes
+    ]
+    return backends, routes
+
+
+def _decides(config: object) -> bool:
+    return isinstance(config, FlagsConfig | SplitConfig | MirrorConfig)
+
+
+def _without_tolerance(config: Any) -> Any:
+    if not isinstance(config, MirrorConfig):
+        return config
+    to = tuple(msgspec.structs.replace(each, tolerance=0.0) for each in config.to)
+    return msgspec.structs.replace(config, to=to)

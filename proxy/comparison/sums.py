@@ -1,0 +1,213 @@
+"""What is kept of the pairs of one comparison: sums and sketches alone, so that two states can be added up.
+
+Control adds every pair here, and so the file is compiled. The estimand is the mean of d = ln(shadow / live), clipped to
+[-ln 100, +ln 100], over the pairs that can be compared: both answers whole, or the copy cut short; the statuses of one
+class; the live answer not held back by its client. Of a copy that was cut short d is only known to be at least the
+value at the cut: the sums `low` take it for that value, the sums `high` for ln 100. The truth lies between the two
+means, whatever the reason of the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import log
+from typing import TYPE_CHECKING, Final
+
+from ..telemetry.records import Pair
+from ..telemetry.sketch import add, insert
+
+if TYPE_CHECKING:
+    from ..telemetry.records import Record
+
+MOST_RATIO: Final = 100.0
+CLIP: Final = log(MOST_RATIO)
+LEAST_MS: Final = 1e-3  # a clock that shows no time has passed is not believed: a microsecond has
+MOST_STATUSES: Final = 64  # pairs of statuses told apart; a pair beyond them is counted by its classes, 2xx and 5xx
+SIDE: Final = 1000  # a pair of statuses is the number live * SIDE + shadow; classes are 0 to 9
+
+
+class Series:
+    """One measure of the pairs. Mutable state: the sums of d, and sketches of seconds of the same pairs."""
+
+    __slots__ = ("censored", "cut", "high", "high_squares", "live", "low", "low_squares", "pairs", "shadow")
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self.censored = 0
+        self.low = 0.0
+        self.low_squares = 0.0
+        self.high = 0.0
+        self.high_squares = 0.0
+        self.live: dict[int, int] = {}
+        self.shadow: dict[int, int] = {}  # of copies that came to their end
+        self.cut: dict[int, int] = {}  # of those that did not: when they were cut
+
+    def add(self, live_ms: float, shadow_ms: float, cut: bool) -> None:
+        """Add one pair; a shadow that was `cut` would have taken longer than this."""
+        d = log(max(shadow_ms, LEAST_MS) / max(live_ms, LEAST_MS))
+        d = min(max(d, -CLIP), CLIP)
+        self.pairs += 1
+        self.low += d
+        self.low_squares += d * d
+        insert(self.live, live_ms * 1e-3)
+        if cut:
+            self.censored += 1
+            insert(self.cut, shadow_ms * 1e-3)
+            d = CLIP
+        else:
+            insert(self.shadow, shadow_ms * 1e-3)
+        self.high += d
+        self.high_squares += d * d
+
+    def merge(self, other: Series) -> None:
+        """Add what another one has seen."""
+        self.pairs += other.pairs
+        self.censored += other.censored
+        self.low += other.low
+        self.low_squares += other.low_squares
+        self.high += other.high
+        self.high_squares += other.high_squares
+        add(self.live, other.live)
+        add(self.shadow, other.shadow)
+        add(self.cut, other.cut)
+
+
+class Sums:
+    """One comparison. Mutable state: how many pairs came to what, and the measures of those that can be compared.
+
+    `selected` = `sent` + all of `dropped`; `sent` = `complete` + `censored` + all of `failed`; `complete` + `censored`
+    = `total.pairs` + `tainted` + `live_failed` + `other_class`.
+    """
+
+    __slots__ = (
+        "calibration", "censored", "complete", "dropped", "failed", "first_byte", "gap", "live_failed", "other_class",
+        "selected", "sent", "statuses", "tainted", "total",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.calibration = False
+        self.selected = 0
+        self.sent = 0
+        self.complete = 0
+        self.censored = 0
+        self.tainted = 0
+        self.live_failed = 0
+        self.other_class = 0
+        self.dropped: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.statuses: dict[int, int] = {}
+        self.total = Series()
+        self.first_byte = Series()
+        self.gap = Series()
+
+    def add(self, pair: Pair) -> None:
+        """Add one selected copy, whatever became of it."""
+        self.selected += 1
+        self.calibration = pair.calibration
+        reason = pair.shadow_outcome
+        if not pair.sent:
+            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+            return
+        self.sent += 1
+        live_status, shadow_status = pair.live_status, pair.shadow_status
+        if live_status and (shadow_status or reason == "shadow_error"):
+            self._count_statuses(live_status, shadow_status)
+        cut = pair.censored
+        if cut:
+            self.censored += 1
+        elif reason == "complete":
+            self.complete += 1
+        else:
+            self.failed[reason] = self.failed.get(reason, 0) + 1
+            return
+        if pair.tainted:
+            self.tainted += 1
+        elif pair.live_outcome != "complete":
+            self.live_failed += 1
+        elif shadow_status and shadow_status // 100 != live_status // 100:
+            self.other_class += 1
+        else:
+            self._measure(pair, cut)
+
+    def _measure(self, pair: Pair, cut: bool) -> None:
+        live_ms, shadow_ms = pair.live_total_ms, pair.shadow_total_ms
+        if live_ms is None:
+            self.live_failed += 1
+            return
+        if shadow_ms is None:  # nothing is known of it but that it was asked for
+            shadow_ms, cut = 0.0, True
+        self.total.add(live_ms, shadow_ms, cut)
+        live_ms = pair.live_first_byte_ms
+        if live_ms is not None:
+            first_ms = pair.shadow_first_byte_ms
+            if first_ms is not None:
+                self.first_byte.add(live_ms, first_ms, False)
+            else:
+                self.first_byte.add(live_ms, shadow_ms, True)
+        live_ms = pair.live_gap_ms
+        if live_ms is not None:
+            gap_ms = pair.shadow_gap_ms
+            if gap_ms is not None:
+                self.gap.add(live_ms, gap_ms, cut)
+
+    def _count_statuses(self, live: int, shadow: int) -> None:
+        both = live * SIDE + shadow
+        known = self.statuses.get(both)
+        if known is None and len(self.statuses) >= MOST_STATUSES:
+            both = live // 100 * SIDE + shadow // 100
+            known = self.statuses.get(both)
+        self.statuses[both] = 1 if known is None else known + 1
+
+    def merge(self, other: Sums) -> None:
+        """Add what another one has seen."""
+        self.calibration = self.calibration or other.calibration
+        self.selected += other.selected
+        self.sent += other.sent
+        self.complete += other.complete
+        self.censored += other.censored
+        self.tainted += other.tainted
+        self.live_failed += other.live_failed
+        self.other_class += other.other_class
+        for reason, count in other.dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+        for reason, count in other.failed.items():
+            self.failed[reason] = self.failed.get(reason, 0) + count
+        add(self.statuses, other.statuses)
+        self.total.merge(other.total)
+        self.first_byte.merge(other.first_byte)
+        self.gap.merge(other.gap)
+
+
+class Book:
+    """The comparisons of one epoch. Mutable state: their sums by (route, live backend and version, shadow and version),
+    and how many pairs were left out.
+
+    At most `most` comparisons are kept: a pair of another one is counted as refused. A pair of a configuration before
+    `first_config` belongs to an epoch that is over: it is counted as late.
+    """
+
+    __slots__ = ("comparisons", "first_config", "late", "most", "refused")
+
+    def __init__(self, most: int, first_config: int) -> None:
+        self.comparisons: dict[tuple[str, str, str, str, str], Sums] = {}
+        self.most = most
+        self.first_config = first_config
+        self.late = 0
+        self.refused = 0
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Add the pairs among these records."""
+        for record in records:
+            if not isinstance(record, Pair):
+                continue
+            if record.config < self.first_config:
+                self.late += 1
+                continue
+            key = (record.route, record.live, record.live_version, record.shadow, record.shadow_version)
+            sums = self.comparisons.get(key)
+            if sums is None:
+                if len(self.comparisons) >= self.most:
+                    self.refused += 1
+                    continue
+                sums = self.comparisons[key] = Sums()
+            sums.add(record)
