@@ -7,7 +7,7 @@ from .api import Filter, FilterConfig
 from .dedup import DedupConfig
 from .flags import FlagsConfig
 from .headers import HeadersConfig, HeadersFilter
-from .mirror import MirrorConfig
+from .mirror import MirrorConfig, MirrorFilter
 from .split import SplitConfig
 
 FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
@@ -15,5 +15,5 @@ FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
     FlagsConfig: None,
     DedupConfig: None,
     SplitConfig: None,
-    MirrorConfig: None,
+    MirrorConfig: MirrorFilter,
 }

@@ -1,16 +1,22 @@
-"""`type: mirror` sends copies to shadows. Schema only: the behaviour comes later."""
+"""`type: mirror` sends copies of requests to shadows, whose answers nobody hears.
+
+The filter only selects: by condition and by a draw of its own. What is sent, and within which bounds, is the business
+of the data plane (proxy/mirrored.py), which sends copies after the live call and never waits for one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .api import FilterConfig
+from .api import Exchange, Filter, FilterConfig, Services, Told
+from .bucketing import Sample, uniform
 from .fields import remove_mistakes, set_mistakes
 from .keys import KeyOf, key_mistakes
 from .matching import Condition, Mistakes
+from .predicates import compile_condition
 from .rewriting import PathRewriting, path_mistakes
 from .units import Count, Duration, FieldValue, Percent, Size
 
@@ -38,6 +44,7 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rewrite: ShadowRewriting | None = None  # after the backend's own
     on_client_gone: Literal["cancel", "finish"] = "cancel"  # what becomes of the copy when the client leaves
     calibration: bool = False  # true: a backend may shadow itself (A/A)
+    tolerance: Percent = 5.0  # a latency ratio within so many percent of 1 counts as the same
     connect_timeout: Duration | None = None  # the copy's own; absent: the backend's
     first_byte_timeout: Duration | None = None  # likewise: head of the answer
     idle_timeout: Duration | None = None  # likewise: between two bytes of a stream
@@ -68,8 +75,6 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
     """The YAML of `type: mirror`."""
 
-    active: ClassVar[bool] = False
-
     to: tuple[Shadow, ...]  # who hears the copies
     budget: Budget = Budget()  # what all copies in flight may hold together
 
@@ -87,3 +92,52 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
     def references(self) -> Mistakes:
         """Every backend that is a shadow, and where."""
         return [(("to", at, "backend"), shadow.backend) for at, shadow in enumerate(self.to)]
+
+
+class MirrorFilter(Filter):
+    """Selects the shadows that shall hear a request, and holds nothing."""
+
+    def __init__(self, config: MirrorConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._selections = [_Selection(shadow) for shadow in config.to]
+        plain = all(each.always for each in self._selections)
+        self._all = [each.shadow.backend for each in self._selections] if plain else None
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Name the shadows; the exchange keeps an empty list where none was drawn."""
+        if self._all is not None:
+            exchange.copies = self._all
+        else:
+            exchange.copies = [each.shadow.backend for each in self._selections if each.takes(exchange)]
+
+    def explain(self, exchange: Exchange) -> Told:
+        """Select as for a request, and tell of each shadow why."""
+        self.on_request(exchange)
+        told = [each.told(exchange) for each in self._selections]
+        return Told(tuple(words for words, _ in told), {"shadows": [facts for _, facts in told]})
+
+
+class _Selection:
+    """Whether one shadow hears a request."""
+
+    def __init__(self, shadow: Shadow) -> None:
+        self.shadow = shadow
+        self._meets = compile_condition(shadow.when) if shadow.when is not None else None
+        self._sample = Sample(shadow.salt or f"mirror/{shadow.backend}", shadow.percent / 100)
+        self.always = self._meets is None and shadow.percent >= 100 and shadow.sample_by is None
+
+    def takes(self, exchange: Exchange) -> bool:
+        if self._meets is not None and not self._meets(exchange.request):
+            return False
+        return self.shadow.percent >= 100 or self._sample.takes(exchange.id)
+
+    def told(self, exchange: Exchange) -> tuple[str, dict[str, Any]]:
+        """The decision in words, and as plain values."""
+        shadow = self.shadow
+        facts: dict[str, Any] = {"backend": shadow.backend, "percent": shadow.percent, "selected": False}
+        if self._meets is not None and not self._meets(exchange.request):
+            return f"shadow {shadow.backend} does not hear it: its condition is not met", facts
+        u = facts["u"] = round(uniform(exchange.id, self._sample.seed), 6)
+        facts["selected"] = selected = self.takes(exchange)
+        compared = f"the request id falls at {u * 100:.2f} of 100, its share is {shadow.percent:g} %"
+        return f"shadow {shadow.backend} {'hears' if selected else 'does not hear'} it: {compared}", facts

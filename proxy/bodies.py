@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..filters.api import BodyWrap, Failure, Message, Request
 from .exchange import HELD, PEER, Call, Client
+
+if TYPE_CHECKING:
+    from .mirrored import Mirrored
 
 HELD_BYTES: Final = 64 * 1024
 """How much of a body waits for a connection before its sender is paused."""
@@ -69,13 +72,14 @@ class Intake:
 
     __slots__ = (
         "_client", "_collecting", "_failed", "_held", "_limit", "_message", "_spawn", "_wrapped", "call", "ended",
-        "size",
+        "mirrored", "size",
     )  # fmt: skip
 
     def __init__(
         self, message: Request, client: Client | None, spawn: Spawn, failed: Callable[[Exception], None]
     ) -> None:
         self.call: Call | None = None
+        self.mirrored: Mirrored | None = None  # hears what the call is sent
         self.ended = message.ended
         self.size = len(message.content)
         self._message = message
@@ -163,6 +167,8 @@ class Intake:
                 return
         if chunk:
             call.write(chunk)
+        if self.mirrored is not None and (chunk or ended):
+            self.mirrored.take(chunk, ended and wrapped is None)
         if not ended:
             return
         if wrapped is None:
@@ -178,6 +184,8 @@ class Intake:
             return
         if held:
             call.write(held)
+        if self.mirrored is not None:
+            self.mirrored.take(held, True)
         call.finish()
 
 

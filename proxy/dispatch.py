@@ -15,6 +15,7 @@ from . import trace
 from .bodies import Intake
 from .chain import failure_of
 from .exchange import Call, Caller, Client
+from .mirrored import Mirrored
 from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
 from .rescue import RESCUES
 
@@ -38,8 +39,9 @@ class Dispatch(Exchange):
     """
 
     __slots__ = (
-        "_awaited", "_call", "_client", "_entered", "_intake", "_over", "_plane", "_pool", "_pools", "_resent",
-        "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer", "_tried", "_upgrade", "target",
+        "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane", "_pool",
+        "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer", "_tried",
+        "_upgrade", "target",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,8 @@ class Dispatch(Exchange):
         self._route = route
         self._spans = spans
         self._upgrade = upgrade
+        self._config = plane.version
+        self._mirrored: Mirrored | None = None
         self._intake: Intake | None = None
         if not request.ended:
             self._intake = Intake(request, client, self._spawn, self._broken)
@@ -101,7 +105,12 @@ class Dispatch(Exchange):
         self._pool = pool
         if backend.total_timeout:
             self._limit(backend.total_timeout)
+        if self.copies is None:
+            pool.connect(self, self._tried)
+            return
+        mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
         pool.connect(self, self._tried)
+        mirrored.begin(self, self._spans)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
@@ -126,11 +135,15 @@ class Dispatch(Exchange):
             intake = self._intake = intake or Intake(request, self._client, self._spawn, self._broken)
             if ended:
                 intake.replace(content)
+            intake.mirrored = self._mirrored
             content, ended = b"", False
         elif ended:
             length = len(content)  # a filter may have put another body in its place
         elif intake is not None:
             content, ended = intake.release(), intake.ended
+            if self._mirrored is not None:
+                self._mirrored.take(content, ended)
+                intake.mirrored = self._mirrored
         call.send(
             cast(Caller, self), backend, request.method, outgoing_target(backend, request),
             outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,

@@ -121,6 +121,10 @@ class Call:
         """The request's body has ended."""
         raise NotImplementedError
 
+    def unsent(self) -> int:
+        """How many bytes were written and have not left yet."""
+        raise NotImplementedError
+
     def cancel(self) -> None:
         """End the call at once, so that the backend stops working on it. Nothing is reported any more."""
         raise NotImplementedError

@@ -38,11 +38,14 @@ def outgoing_authority(backend: Backend, endpoint: Endpoint, request: Request) -
 
 def rewritten_target(rewrite: PathRewrite, request: Request) -> bytes:
     """The target with the prefix replaced; as it came where the prefix does not stand on a segment border."""
-    rest = behind_prefix(request.path, rewrite.prefix)
-    if rest is None:
-        return request.target
-    rewritten = (rewrite.to + rest) or b"/"
-    return rewritten + b"?" + request.query if b"?" in request.target else rewritten
+    path = rewritten_path(rewrite, request.path)
+    return path + b"?" + request.query if b"?" in request.target else path
+
+
+def rewritten_path(rewrite: PathRewrite, path: bytes) -> bytes:
+    """The path with the prefix replaced; as it came where the prefix does not stand on a segment border."""
+    rest = behind_prefix(path, rewrite.prefix)
+    return path if rest is None else (rewrite.to + rest) or b"/"
 
 
 def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) -> bytes:

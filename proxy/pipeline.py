@@ -150,6 +150,8 @@ class LiveExchange(Dispatch):
                 self._call.resume(PEER)
             else:
                 self._call.pause(PEER)
+                if self._mirrored is not None:
+                    self._mirrored.tainted = True  # from now on the client is measured, not the backend
 
     def client_progressed(self) -> bool:
         """Whether the client took any byte of the answer lately."""
@@ -173,12 +175,16 @@ class LiveExchange(Dispatch):
     def call_answered(self, response: Response) -> None:
         """The backend's head is in: run the answer back up the chain."""
         self._first_byte = monotonic()
+        if self._mirrored is not None:
+            self._mirrored.live_answered(len(response.content), response.ended)
         if response.ended:
             self._call = None
         self._run_response(response, 0)
 
     def call_data(self, chunk: bytes, ended: bool) -> None:
         """More of the answer's body."""
+        if self._mirrored is not None:
+            self._mirrored.live_data(len(chunk), ended)
         if ended:
             self._call = None
         if self._outlet is not None:
@@ -325,6 +331,8 @@ class LiveExchange(Dispatch):
         endpoint = None if self.target is None else self.target.label
         if reason is not None:
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
+        if self._mirrored is not None:
+            self._mirrored.live_over(self._status, reason, received)
         if self._route.chain.complete:
             first_byte_ms = None if first_byte is None else first_byte * 1000
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)

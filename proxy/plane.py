@@ -18,6 +18,7 @@ from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
 from ..filters.api import Failure, KeyUse, Request
 from . import trace
 from .http1.downstream import ServerConnection
+from .lane import Lane
 from .pipeline import LiveExchange
 from .pool import BackendPool, tls_context
 from .rescue import status_of
@@ -95,6 +96,8 @@ class DataPlane:
         self.draining = False
         self._ports: dict[str, Port] = {}
         self.pools: dict[str, BackendPool] = {}  # replaced as a whole: an exchange keeps those it began with
+        self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
+        self.version = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
         self._digits = b""
@@ -162,10 +165,30 @@ class DataPlane:
             if name not in pools:
                 pool.close()
         self.pools = pools
+        self._apply_mirrors(snapshot)
         for name, port in self._ports.items():
             if name in snapshot.listeners:
                 port.listener = snapshot.listeners[name]
         self.snapshot = snapshot
+        self.version = snapshot.version
+
+    def _apply_mirrors(self, snapshot: Snapshot) -> None:
+        former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}
+        lanes: dict[str, list[Lane]] = {}
+        for route in snapshot.routes:
+            mirror = route.mirror
+            if mirror is None:
+                continue
+            for name, shadow in mirror.shadows.items():
+                lane = former.pop((route.name, name), None)
+                if lane is None:
+                    lane = Lane(self, route.name, mirror, shadow)
+                else:
+                    lane.configure(mirror, shadow)
+                lanes.setdefault(route.name, []).append(lane)
+        for lane in former.values():
+            lane.close()
+        self.lanes = lanes
 
     async def listen(self, name: str, sock: socket.socket) -> None:
         """Serve this listener of the snapshot on a bound, listening socket, which stays the caller's to keep."""
@@ -200,6 +223,10 @@ class DataPlane:
             for connection in left:
                 connection.cut()
             await self._emptied_within(_CUT_S)
+        for lanes in self.lanes.values():
+            for lane in lanes:
+                lane.cut()
+                lane.close()
         for pool in self.pools.values():
             pool.close()
 
@@ -223,12 +250,15 @@ class DataPlane:
     def gauges(self) -> Gauges:
         """What is open now."""
         return Gauges(
-            pools=[gauge for pool in self.pools.values() for gauge in pool.gauges()],
+            pools=[gauge for pool in self._all_pools() for gauge in pool.gauges()],
             listeners=[
                 ListenerGauge(name, len(port.connections), port.accepted, port.refused)
                 for name, port in self._ports.items()
             ],
         )
+
+    def _all_pools(self) -> list[BackendPool]:
+        return [*self.pools.values(), *(lane.pool for lanes in self.lanes.values() for lane in lanes)]
 
     # For connections and exchanges.
 
@@ -255,6 +285,10 @@ class DataPlane:
         self._digits_used = at + _DIGITS
         digits = self._digits
         return digits[at : at + 32], digits[at + 32 : at + 64], digits[at + 64 : at + 80]
+
+    def span_id(self) -> bytes:
+        """16 hexadecimal digits of one more span."""
+        return self.ids()[2]
 
     def tls_context(self, tls: Tls) -> ssl.SSLContext:
         """The context of these settings, made once. Raises OSError for unreadable files."""

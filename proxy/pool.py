@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from ..config.snapshot import Backend, Endpoint, Tls
 from ..filters.api import Failure
@@ -142,9 +142,10 @@ class BackendPool:
     `_waiting`, those among them for whom every target is at `max_connections`, at most `max_pending`.
     """
 
-    def __init__(self, plane: DataPlane, backend: Backend) -> None:
+    def __init__(self, plane: DataPlane, backend: Backend, role: Literal["live", "shadow"] = "live") -> None:
         self._plane = plane
         self.backend = backend
+        self.role = role
         self.in_flight = 0
         self.closed = False
         self.targets: list[Target] = []
@@ -268,6 +269,7 @@ class BackendPool:
             PoolGauge(
                 backend=self.backend.name,
                 endpoint=target.label,
+                role=self.role,
                 active=target.open - target.connecting - len(target.idle),
                 idle=len(target.idle),
                 connecting=target.connecting,

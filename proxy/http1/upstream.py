@@ -117,6 +117,10 @@ class ClientConnection(Call):
         if not self.answered:
             self._expect_within(self._first_byte_s)
 
+    def unsent(self) -> int:
+        """How many bytes the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
     def cancel(self) -> None:
         """End the call at once. Nothing is reported any more."""
         self.caller = None

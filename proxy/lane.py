@@ -1,0 +1,116 @@
+"""One shadow of one route: its own connections, its share of the mirror's budget, its breaker, its counts."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from ..config.snapshot import Mirror, Shadow
+from ..filters.api import Request
+from .breaker import Breaker
+from .pool import BackendPool
+
+if TYPE_CHECKING:
+    from .plane import DataPlane
+    from .shadow import Copy
+    from .telemetry.stats import CallStats, CopyStats
+
+_RATE_BURST_S: Final = 0.1
+_BLAMED: Final = frozenset({"shadow_timeout", "slow_shadow", "shadow_error"})
+
+
+class Lane:
+    """One shadow of one route. It outlives snapshots.
+
+    Mutable state: `copies` that are not over, at most `max_requests`; `held`, bytes kept for those that lag,
+    at most `max_bytes`; `_tokens` of the rate; `pool` and `breaker`.
+    """
+
+    __slots__ = (
+        "_key", "_plane", "_tokens", "_tokens_at", "breaker", "copies", "copy_stats", "held", "loop", "max_bytes",
+        "max_requests", "name", "pool", "rate_per_s", "route", "shadow", "stats",
+    )  # fmt: skip
+
+    def __init__(self, plane: DataPlane, route: str, mirror: Mirror, shadow: Shadow) -> None:
+        self._plane = plane
+        self.loop = plane.loop
+        self.route = route
+        self.pool = BackendPool(plane, shadow.backend, "shadow")
+        self.breaker = Breaker()
+        self.copies: set[Copy] = set()
+        self.held = 0
+        self._tokens = 1.0
+        self._tokens_at = 0.0
+        self.configure(mirror, shadow)
+
+    def configure(self, mirror: Mirror, shadow: Shadow) -> None:
+        """Take over a new snapshot's values. Every shadow has an equal share of the budget for itself alone."""
+        backend = shadow.backend
+        shadows = len(mirror.shadows)
+        self.shadow = shadow
+        self.name = backend.name.encode()
+        self._key = hashlib.sha256(b"idempotency key of shadow " + self.name + b"\0" + self._plane.secret).digest()
+        self.max_requests = max(1, mirror.max_requests // shadows)
+        self.max_bytes = mirror.max_bytes // shadows
+        self.rate_per_s = mirror.rate_per_s / shadows
+        self.pool.configure(backend)
+        self.stats: CallStats = self._plane.stats.call(self.route, backend.name, backend.version, "shadow")
+        self.copy_stats: CopyStats = self._plane.stats.copies_of(self.route, backend.name)
+
+    def refusal(self, live: str, request: Request, upgrades: bool) -> str:
+        """Why no copy of this request is sent; "" where one may be."""
+        shadow = self.shadow
+        if live == shadow.backend.name and not shadow.calibration:
+            return "same_backend"
+        if upgrades:
+            return "not_mirrorable"
+        length = request.length
+        if length is not None and length > shadow.max_body:
+            return "body_too_large"
+        return self._no_room()
+
+    def _no_room(self) -> str:
+        if self._plane.draining:
+            return "draining"
+        if len(self.copies) >= self.max_requests:
+            return "budget_requests"
+        if not self.breaker.admits(self._plane.wheel.now):
+            return "breaker_open"
+        if self.rate_per_s and not self._take_token():
+            self.breaker.undecided(self._plane.wheel.now)
+            return "budget_requests"
+        return ""
+
+    def _take_token(self) -> bool:
+        now = monotonic()
+        most = max(1.0, self.rate_per_s * _RATE_BURST_S)
+        self._tokens = min(most, self._tokens + (now - self._tokens_at) * self.rate_per_s)
+        self._tokens_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def judge(self, reason: str) -> None:
+        """Judge the shadow by how a copy ended; "" for a whole answer."""
+        if not reason:
+            self.breaker.succeeded()
+        elif reason in _BLAMED:
+            self.breaker.failed(self._plane.wheel.now)
+        else:
+            self.breaker.undecided(self._plane.wheel.now)
+
+    def own_key(self, key: bytes) -> bytes:
+        """The idempotency key of a copy: a backend that live uses too must not take the copy for the live call."""
+        return hmac.digest(self._key, key, "sha256").hex().encode()
+
+    def cut(self) -> None:
+        """End every copy that is still under way."""
+        for copy in list(self.copies):
+            copy.abandon("draining")
+
+    def close(self) -> None:
+        """No snapshot names it any more: copies under way end by themselves."""
+        self.pool.close()

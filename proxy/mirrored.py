@@ -1,0 +1,191 @@
+"""The live side of a mirrored exchange: it hands what live is sent to the copies, and pairs what came of both.
+
+Everything here runs within a live request's turn of the loop, and so whatever a copy raises ends that copy alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from ..filters.api import Exchange, Request
+from .breaker import NAMES
+from .shadow import Copy, shadow_headers
+from .telemetry.records import Pair
+from .telemetry.stats import SIZE_CLASSES
+
+if TYPE_CHECKING:
+    from ..config.snapshot import Backend
+    from . import trace
+    from .lane import Lane
+    from .plane import DataPlane
+
+log = logging.getLogger(__name__)
+
+_BLAMELESS: Final = "complete"
+
+
+class Mirrored:
+    """Mutable state: the copies, and those that were refused with their reason; what live has been sent before there
+    were copies (`_early`); the live answer's times and size as they come, and `over` once the live exchange ended."""
+
+    __slots__ = (
+        "_arm", "_config", "_copies", "_early", "_early_ended", "_first_byte", "_gap", "_id", "_last", "_live",
+        "_live_status", "_outcome", "_plane", "_refused", "_request_bytes", "_route", "_total", "asked",
+        "live_bytes", "over", "tainted", "waited_for",
+    )  # fmt: skip
+
+    def __init__(self, plane: DataPlane, exchange: Exchange, live: Backend, config: int) -> None:
+        self.asked = monotonic()
+        self.over = False
+        self.tainted = False  # the live answer was held back by its client
+        self.waited_for = False  # a copy waits until the live answer has grown
+        self.live_bytes = 0
+        self._plane = plane
+        self._route, self._arm, self._id = exchange.route, exchange.arm, exchange.id
+        self._live = live
+        self._config = config
+        self._copies: list[Copy] | None = None
+        self._refused: list[tuple[Lane, str]] = []
+        self._early: list[bytes] = []
+        self._early_ended = False
+        self._first_byte = self._last = self._total = self._gap = 0.0
+        self._live_status = 0
+        self._outcome = ""
+        self._request_bytes = 0
+
+    def begin(self, exchange: Exchange, spans: trace.Context) -> None:
+        """Send the copies on their way, in the turn in which live's connection was asked for, and after it."""
+        self._copies = []
+        if self.over:
+            return
+        request = exchange.request
+        if request.ended and request.wraps is None:
+            content, ended = request.content, True
+        else:
+            content, ended = b"".join(self._early), self._early_ended
+            self._early.clear()
+        for lane in self._plane.lanes.get(self._route, ()):
+            lane.copy_stats.exchanges += 1
+            if exchange.copies and lane.shadow.backend.name in exchange.copies:
+                reason = lane.refusal(exchange.backend, request, exchange.upgrades)
+                if reason:
+                    self._refused.append((lane, reason))
+                else:
+                    self._begin_copy(lane, request, spans, content, ended)
+
+    def _begin_copy(self, lane: Lane, request: Request, spans: trace.Context, content: bytes, ended: bool) -> None:
+        copy: Copy | None = None
+        try:
+            traceparent = b"00-%b-%b-%b" % (spans.trace_id, self._plane.span_id(), spans.flags)
+            copy = Copy(lane, self, request, shadow_headers(request, lane, traceparent, spans.carried))
+            assert self._copies is not None
+            self._copies.append(copy)
+            copy.ask(content, ended)
+        except Exception:
+            self._failed(lane, copy)
+
+    def _failed(self, lane: Lane, copy: Copy | None) -> None:
+        log.exception("route %s: a copy for %s failed in the proxy", lane.route, lane.shadow.backend.name)
+        if copy is not None:
+            copy.abandon("shadow_error")
+        else:
+            lane.judge("shadow_error")
+
+    # What live is sent.
+
+    def take(self, chunk: bytes, ended: bool) -> None:
+        """More of the body, after it was given to live."""
+        copies = self._copies
+        if copies is None:
+            self._early.append(chunk)
+            self._early_ended = ended
+            return
+        for copy in copies:
+            try:
+                copy.take(chunk, ended)
+            except Exception:
+                self._failed(copy.lane, copy)
+
+    # What live answers.
+
+    def live_answered(self, size: int, ended: bool) -> None:
+        """The live head is in, with so many bytes of the body."""
+        now = monotonic()
+        self._first_byte = now - self.asked
+        self._last = now
+        self.live_bytes = size
+        if ended:
+            self._total = self._first_byte
+
+    def live_data(self, size: int, ended: bool) -> None:
+        """More of the live answer."""
+        now = monotonic()
+        self._gap = max(self._gap, now - self._last)
+        self._last = now
+        self.live_bytes += size
+        if ended:
+            self._total = now - self.asked
+        if self.waited_for and self._copies:
+            for copy in self._copies:
+                copy.live_progressed()
+
+    def live_over(self, status: int, reason: str | None, request_bytes: int) -> None:
+        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer."""
+        self.over = True
+        self._live_status = status
+        self._outcome = reason or (_BLAMELESS if self._total else "replaced")
+        self._request_bytes = request_bytes
+        for lane, why in self._refused:
+            self._pair(lane, None, why)
+        self._refused.clear()
+        for copy in list(self._copies or ()):
+            if copy.over:
+                self._pair(copy.lane, copy, copy.reason)
+            else:
+                try:
+                    copy.live_over(reason or "")
+                except Exception:
+                    self._failed(copy.lane, copy)
+
+    def copy_over(self, copy: Copy) -> None:
+        """A copy has ended; it is paired now, or when live has ended too."""
+        if self.over:
+            self._pair(copy.lane, copy, copy.reason)
+
+    def _pair(self, lane: Lane, copy: Copy | None, reason: str) -> None:
+        """Count the copy and tell control of the pair."""
+        live, shadow, stats = self._live, lane.shadow, lane.copy_stats
+        sent = copy is not None and copy.sent
+        censored = copy is not None and copy.censored
+        size = bisect_left(SIZE_CLASSES, self._request_bytes)
+        stats.selected += 1
+        stats.selected_by_size[size] += 1
+        if sent:
+            stats.sent += 1
+            stats.sent_by_size[size] += 1
+            if censored:
+                stats.censored += 1
+            elif not reason:
+                stats.complete += 1
+        else:
+            stats.dropped[reason] = stats.dropped.get(reason, 0) + 1
+        stats.held_bytes = lane.held
+        stats.breaker = NAMES[lane.breaker.state]
+        self._plane.stats.records.offer(
+            Pair(
+                self._route, self._arm, self._config, live.name, live.version, shadow.backend.name,
+                shadow.backend.version, self._id.decode(), self._live_status, copy.status if copy else 0,
+                self._outcome, reason or _BLAMELESS,
+                self._first_byte * 1000 if self._first_byte else None,
+                self._total * 1000 if self._total else None,
+                copy.first_byte * 1000 if copy and copy.first_byte else None,
+                copy.total * 1000 if copy and sent else None,
+                self._gap * 1000 if self._gap else None,
+                copy.gap * 1000 if copy and copy.gap else None,
+                self._request_bytes, self.live_bytes, copy.response_bytes if copy else 0,
+                sent, censored, self.tainted or (copy is not None and copy.held_back), shadow.calibration,
+            )
+        )  # fmt: skip

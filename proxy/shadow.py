@@ -1,0 +1,317 @@
+"""Copies: calls made only to be observed. Whatever becomes of one, the live call neither waits nor hears of it.
+
+A copy's body is the bytes that live was sent, shared and not copied; its answer is timed, bounded and discarded. What
+it holds beyond its connection's buffers is charged to its lane (lane.py) and bounded by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from ..config.snapshot import Shadow
+from ..filters.api import Failure, Headers, Request, Response
+from .exchange import HELD, Call, Caller
+from .outgoing import outgoing_authority, rewritten_json, rewritten_path
+from .telemetry.count import count_call
+
+if TYPE_CHECKING:
+    from .lane import Lane
+    from .mirrored import Mirrored
+    from .pool import Target
+
+HEAD_START_BYTES: Final = 256 * 1024
+"""A copy's answer may be twice as long as the live one and so much; beyond that it waits for live, or is cut."""
+
+CENSORING: Final = frozenset({"shadow_timeout", "slow_shadow", "budget_bytes", "draining"})
+"""Reasons that cut a copy short: it counts as at least that slow, else a slow shadow would look fast."""
+
+
+class Copy:
+    """One copy on its way: the `Waiter` of its connection and the `Caller` of its call.
+
+    Mutable state: `_held`, chunks that the shadow has yet to take, `_charged`, how many bytes its lane counts for them
+    and for what its connection keeps; `_call`, the call under way; `_waits`, whether its answer is ahead of live's;
+    `over` and `reason`, at its end.
+    """
+
+    __slots__ = (
+        "_call", "_charged", "_ended", "_finished", "_held", "_last", "_request", "_size", "_target", "_timer",
+        "_waits", "_writable", "first_byte", "gap", "headers", "held_back", "lane", "mirrored", "over", "reason",
+        "response_bytes", "sent", "status", "total",
+    )  # fmt: skip
+
+    def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
+        self.lane = lane
+        self.mirrored = mirrored
+        self.headers = headers
+        self.over = False
+        self.sent = False
+        self.held_back = False  # its answer had to wait for live's
+        self.reason = ""  # why there is no whole answer
+        self.status = 0
+        self.first_byte = self.total = self.gap = 0.0  # seconds since both calls were asked for; 0: never
+        self.response_bytes = 0
+        self._request: Request | None = request  # until it is sent
+        self._call: Call | None = None
+        self._target: Target | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._held: list[bytes] = []
+        self._charged = 0
+        self._size = 0
+        self._last = 0.0
+        self._ended = False
+        self._finished = False
+        self._writable = True
+        self._waits = False
+
+    def ask(self, content: bytes, ended: bool) -> None:
+        """Ask for a connection, with as much of the body as live was sent so far."""
+        lane = self.lane
+        lane.copies.add(self)
+        lane.stats.in_flight += 1
+        seconds = lane.shadow.backend.total_timeout
+        if seconds:
+            self._timer = lane.loop.call_later(seconds, self.abandon, "shadow_timeout")
+        if content:
+            self._held.append(content)
+        self._size = len(content)
+        self._ended = ended
+        lane.pool.connect(self)
+        if not self.sent and not self.over:
+            self._charge(len(content))
+
+    # The live request's bytes.
+
+    def take(self, chunk: bytes, ended: bool) -> None:
+        """More of the body, as live was sent it."""
+        if self.over:
+            return
+        self._ended = ended
+        self._size += len(chunk)
+        if self._size > self.lane.shadow.max_body:
+            self.abandon("body_too_large")
+        elif self.sent and self._writable and self._call is not None:
+            if chunk:
+                self._call.write(chunk)
+            if ended:
+                self._finish()
+        else:
+            if chunk:
+                self._held.append(chunk)
+                self._charge(len(chunk))
+            if ended and not self.sent and self._call is not None:
+                self._send(self._call)
+
+    def _finish(self) -> None:
+        if self._call is not None and not self._finished:
+            self._finished = True
+            self._call.finish()
+
+    def live_progressed(self) -> None:
+        """The live answer has grown: ours may, too."""
+        if self._waits and self._call is not None and not self._is_ahead():
+            self._waits = False
+            self._call.resume(HELD)
+
+    def live_over(self, reason: str) -> None:
+        """The live exchange has ended; without the body's end a copy can only be given up. `reason` is live's."""
+        if self.over:
+            return
+        gone = reason == "client_gone"
+        if gone and not (self._ended and self.lane.shadow.finish):
+            self.abandon("client_gone")
+        elif not self._ended:
+            self.abandon("live_over")
+        elif self._waits:
+            self.abandon("shadow_error")
+
+    def _charge(self, size: int) -> None:
+        lane = self.lane
+        self._charged += size
+        lane.held += size
+        if lane.held > lane.max_bytes:
+            self.abandon("budget_bytes")
+        elif self._charged > lane.shadow.max_body + HEAD_START_BYTES:
+            self.abandon("slow_shadow")
+
+    def _release(self, size: int) -> None:
+        self._charged -= size
+        self.lane.held -= size
+
+    # The pool's words: `Waiter`.
+
+    def connected(self, call: Call, target: Target) -> None:
+        """A connection is there: send what is at hand."""
+        if self.over:
+            call.cancel()
+            target.in_flight -= 1
+            return
+        self._target = target
+        self._call = call
+        if self._ended or self.lane.shadow.backend.json_rewrite is None:
+            self._send(call)
+
+    def unavailable(self, failure: Failure, target: Target | None) -> None:
+        """No connection was to be had; a copy asks only once."""
+        self._end("budget_requests" if failure.reason == "overloaded" else "shadow_error")
+
+    def _send(self, call: Call) -> None:
+        request, target, backend = self._request, self._target, self.lane.shadow.backend
+        assert request is not None and target is not None
+        self._request = None
+        self.sent = True
+        self._finished = self._ended
+        held, self._held = self._held, []
+        content = held[0] if len(held) == 1 else b"".join(held)
+        self._release(self._charged)
+        length = self._size if self._ended else request.length
+        if backend.json_rewrite is not None:
+            try:
+                content = rewritten_json(backend.json_rewrite, request, content)
+            except Failure:
+                self.abandon("not_mirrorable")
+                return
+            length = len(content)
+        call.send(
+            cast(Caller, self), backend, request.method, shadow_target(self.lane.shadow, request),
+            outgoing_authority(backend, target.endpoint, request), self.headers, content, self._ended, length, None,
+        )  # fmt: skip
+
+    # The shadow's words: `Caller`.
+
+    def call_writable(self, writable: bool) -> None:
+        """Whether the shadow takes more; what its connection keeps is charged meanwhile."""
+        call = self._call
+        if call is None or self.over:
+            return
+        self._writable = writable
+        if not writable:
+            self._charge(call.unsent())
+            return
+        self._release(self._charged)
+        held, self._held = self._held, []
+        for at, chunk in enumerate(held):
+            call.write(chunk)
+            if self.over:
+                return
+            if not self._writable:  # the write filled it again, and what it keeps is charged already
+                rest = held[at + 1 :]
+                self._held = rest
+                self._charge(sum(map(len, rest)))
+                return
+        if self._ended:
+            self._finish()
+
+    def call_interim(self, status: int, headers: Headers) -> None:
+        """Nobody waits for it."""
+
+    def call_answered(self, response: Response) -> None:
+        """The head is in: it ends here, with whatever it would set or ask for."""
+        now = monotonic()
+        self.status = response.status
+        self.first_byte = now - self.mirrored.asked
+        self._last = now
+        self._receive(len(response.content), response.ended)
+
+    def call_data(self, chunk: bytes, ended: bool) -> None:
+        """More of an answer that nobody reads."""
+        now = monotonic()
+        self.gap = max(self.gap, now - self._last)
+        self._last = now
+        self._receive(len(chunk), ended)
+
+    def _receive(self, size: int, ended: bool) -> None:
+        self.response_bytes += size
+        if ended:
+            self._call = None
+            self._end("")
+        elif self._is_ahead():
+            if self.mirrored.over:
+                self.abandon("shadow_error")
+            elif self._call is not None and not self._waits:
+                self._waits = True
+                self.held_back = self.mirrored.waited_for = True
+                self._call.pause(HELD)
+
+    def _is_ahead(self) -> bool:
+        return self.response_bytes > 2 * self.mirrored.live_bytes + HEAD_START_BYTES
+
+    def call_switched(self, response: Response, first: bytes) -> None:
+        """Never asked for."""
+        self.abandon("shadow_error")
+
+    def call_lost(self, failure: Failure) -> None:
+        """The call failed; it is not made again."""
+        self._call = None
+        self._end("shadow_timeout" if failure.reason == "upstream_timeout" else "shadow_error")
+
+    def client_progressed(self) -> bool:
+        """A copy that waits for live is in no hurry."""
+        return True
+
+    # Endings.
+
+    def abandon(self, reason: str) -> None:
+        """Give the copy up, for this reason."""
+        if self.over:
+            return
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """The end, exactly once: all that the copy occupied is given back here and nowhere else."""
+        if self.over:
+            return
+        self.over = True
+        self.reason = reason
+        self.total = monotonic() - self.mirrored.asked
+        self._release(self._charged)
+        self._held.clear()
+        self._request = None
+        if self._timer is not None:
+            self._timer.cancel()
+        lane = self.lane
+        lane.copies.discard(self)
+        lane.pool.forget(self)
+        lane.pool.leave(self._target)
+        lane.stats.in_flight -= 1
+        first_byte = self.first_byte or None
+        count_call(lane.stats, self.status, reason or None, first_byte, self.total, self._size, self.response_bytes)
+        lane.judge(reason)
+        self.mirrored.copy_over(self)
+
+    @property
+    def censored(self) -> bool:
+        """Whether it was cut short, so that it counts as at least that slow."""
+        return self.sent and self.reason in CENSORING
+
+
+def shadow_headers(request: Request, lane: Lane, traceparent: bytes, carried: Headers | None) -> Headers:
+    """What a copy carries: marked, without credentials, its idempotency key one of its own."""
+    shadow = lane.shadow
+    removed = shadow.removed
+    headers: Headers = []
+    for line in request.headers:
+        if line[0] not in removed:
+            headers.append(line if line[0] != b"idempotency-key" else (line[0], lane.own_key(line[1])))
+    headers += shadow.set
+    headers.append((b"x-understudy-shadow", lane.name))
+    headers.append((b"traceparent", traceparent))
+    if carried:
+        headers += carried
+    return headers
+
+
+def shadow_target(shadow: Shadow, request: Request) -> bytes:
+    """The target as the backend wants it, and then as the mirror does."""
+    path = request.path
+    for rewrite in (shadow.backend.path_rewrite, shadow.path_rewrite):
+        if rewrite is not None:
+            path = rewritten_path(rewrite, path)
+    if path is request.path:
+        return request.target
+    return path + b"?" + request.query if b"?" in request.target else path
