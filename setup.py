@@ -30,6 +30,7 @@ COMPILED = (
     "proxy/http1/downstream.py",
     "proxy/http1/fields.py",
     "proxy/http1/gone.py",
+    "proxy/http1/grammar.py",
     "proxy/http1/head.py",
     "proxy/http1/upstream.py",
     "proxy/http1/write.py",

@@ -20,7 +20,8 @@ from .answering import AnswerWriter
 from .body import BodyReader, ChunkedBody, CountedBody
 from .fields import accepted_request_id, add_forwarding
 from .gone import LOOK_S, is_reset
-from .head import RequestHead, check_beginning, read_request_head
+from .grammar import check_beginning, split_head
+from .head import RequestHead, read_request_head
 
 if TYPE_CHECKING:
     from ..pipeline import LiveExchange
@@ -142,14 +143,13 @@ class ServerConnection(AnswerWriter):
         self._reading = True
         try:
             while self.exchange is None and not self._closing and not self._full:
-                begin = 2 if data[:2] == b"\r\n" else 0
-                end = data.find(b"\r\n\r\n", max(begin, len(self._buffer) - 3)) + 4
-                if end < 4:
+                begin = 2 if data.startswith(b"\r\n") else 0
+                raw, rest = split_head(data, begin, len(self._buffer))
+                if not raw:
                     self._hold_head(data)
                     return
                 self._buffer = b""
-                head = read_request_head(data[begin:end], self.port.listener, self.trusted)
-                data = self._begin(head, data[end:])
+                data = self._begin(read_request_head(raw, self.port.listener, self.trusted), rest)
         except Failure as failure:
             self._refuse(failure)
             return
@@ -177,11 +177,11 @@ class ServerConnection(AnswerWriter):
             spans = trace.Context(trace_id, span_id)
         else:
             spans = trace.continued(head.carried, trace_id, span_id, self.trusted)
-        if self.trusted:
-            request_id = accepted_request_id(head.fields.get(b"x-request-id")) or request_id
+        if head.claims is not None:
+            request_id = accepted_request_id(head.claims.get(b"x-request-id")) or request_id
         self.request_id = request_id
         headers, scheme = head.headers, self.port.scheme
-        add_forwarding(headers, head.fields, head.authority, self.client_bytes, self.trusted, scheme, request_id)
+        add_forwarding(headers, head.claims, head.authority, self.client_bytes, scheme, request_id)
         length = head.length
         whole = 0 <= length <= len(data)
         content = b""

@@ -13,18 +13,22 @@ from .. import trace
 
 PASS: Final = 0
 DROP: Final = 1
-NOTED: Final = 2  # ends here, and says something about this hop
-CARRIED: Final = 3  # trace context, which the exchange passes on its own way
-INTERNAL: Final = 4  # passes from a trusted peer only
+CARRIED: Final = 2  # trace context, which the exchange passes on its own way
+INTERNAL: Final = 3  # passes from a trusted peer only
+CLAIM: Final = 4  # what a trusted peer says of the client; ends here
+HOST: Final = 5  # this and those that follow end here, and say something about this hop
+LENGTH: Final = 6
+CODING: Final = 7
+CONNECTION: Final = 8
+UPGRADE: Final = 9
+EXPECT: Final = 10
 
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"te", b"trailer"})
-_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+_FRAMING = {b"connection": CONNECTION, b"content-length": LENGTH, b"transfer-encoding": CODING, b"upgrade": UPGRADE}
+_CLAIMED = (b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _REQUEST_DROPPED = _HOP_BY_HOP | {b"http2-settings", b"proxy-authorization"}
-_REQUEST_NOTED = _FRAMING | {
-    b"host", b"expect", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
-}  # fmt: skip
+_REQUEST_NOTED = _FRAMING | {b"host": HOST, b"expect": EXPECT} | dict.fromkeys(_CLAIMED, CLAIM)
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"x-request-id", b"proxy-authenticate"}
-SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _INTERNAL_PREFIX = b"x-understudy-"
 _CLAIMS = (b"x-forwarded-", b"x-real-ip")  # what one may say of a client only where one is trusted
 _REMEMBERED_NAMES = 1024
@@ -41,7 +45,7 @@ class Kinds:
     __slots__ = ("_carried", "_dropped", "_internal", "_noted", "known")
 
     def __init__(
-        self, dropped: frozenset[bytes], noted: frozenset[bytes], carried: frozenset[bytes], internal: int
+        self, dropped: frozenset[bytes], noted: dict[bytes, int], carried: frozenset[bytes], internal: int
     ) -> None:
         self.known: dict[bytes, tuple[bytes, int]] = {}
         self._dropped = dropped
@@ -69,7 +73,7 @@ class Kinds:
         if spelling in self._dropped:
             return DROP
         if spelling in self._noted:
-            return NOTED if spelling == name else DROP
+            return self._noted[name] if spelling == name else DROP
         return CARRIED if name in self._carried else PASS
 
 
@@ -83,15 +87,15 @@ def without(headers: Headers, names: frozenset[bytes]) -> Headers:
 
 
 def add_forwarding(
-    kept: Headers, noted: dict[bytes, bytes], authority: bytes, client: bytes, trusted: bool, scheme: bytes, id: bytes
+    kept: Headers, claims: dict[bytes, bytes] | None, authority: bytes, client: bytes, scheme: bytes, id: bytes
 ) -> None:
     """Say of a request's client what we know; a trusted peer's X-Forwarded-* are appended to, others replaced."""
     hops, proto, host = client, scheme, authority
-    if trusted:
-        before = noted.get(b"x-forwarded-for")
+    if claims is not None:
+        before = claims.get(b"x-forwarded-for")
         hops = client if before is None else before + b", " + client
-        proto = noted.get(b"x-forwarded-proto", scheme)
-        host = noted.get(b"x-forwarded-host", host)
+        proto = claims.get(b"x-forwarded-proto", scheme)
+        host = claims.get(b"x-forwarded-host", host)
     kept.append((b"x-request-id", id))
     kept.append((b"x-forwarded-for", hops))
     kept.append((b"x-forwarded-proto", proto))

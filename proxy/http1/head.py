@@ -1,13 +1,11 @@
-"""What llhttp leaves open about a head, checked by pure functions (RFC 9112 sections 2 to 6, RFC 9110 section 7).
+"""One head, read by llhttp and checked whole before anybody acts by it (RFC 9112 sections 2 to 6).
 
-llhttp reads the head; the patterns here only say whether its bytes keep to the grammar, or what is wrong with them.
-Whatever RFC 9112 lets a recipient refuse is refused. Two leniencies, both read alike by everybody: one empty line
-before a request line, and `[` `]` in a query, which well-known clients send.
+llhttp reads; grammar.py refuses what it leaves open; here stands what the fields of this hop say about the message:
+its framing, its connection, its authority. Whatever RFC 9112 lets a recipient refuse is refused.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any, ClassVar, Final
 
@@ -15,31 +13,33 @@ import httptools
 
 from ...config.snapshot import Listener
 from ...filters.api import Failure, Headers, Reason
-from .fields import CARRIED, INTERNAL, NOTED, PASS, REQUEST, RESPONSE, SINGLE, Kinds, without
-
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_FIELDS = rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-_PATH_CHAR = rb"!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]"
-_ESCAPE = rb"%[0-9A-Fa-f]{2}"
-_URI = rb"(?:[" + _PATH_CHAR + rb"]|" + _ESCAPE + rb")*+(?:\?(?:[?" + _PATH_CHAR + rb"]|" + _ESCAPE + rb")*+)?+"
-# Constant patterns of our own with possessive repeats only: they cannot backtrack.
-_REQUEST_HEAD = re.compile(_TOKEN + rb"{1,32}+ (?=[^ ])" + _URI + rb" HTTP/1\.[01]\r\n" + _FIELDS)  # noqa: TID251
-_RESPONSE_HEAD = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2} [\t\x20-\x7e\x80-\xff]*+\r\n" + _FIELDS)  # noqa: TID251
-_REQUEST_LINE = re.compile(_TOKEN + rb"++ [\x21-\x7e]++ HTTP/([0-9]\.[0-9])\r\n")  # noqa: TID251
-_HOST = re.compile(  # noqa: TID251
-    rb"(?:(?:[!$&'()*+,\-.0-9;=A-Z_a-z~]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]{2,45}+\])(?::[0-9]{0,5}+)?+"
-)
-_DOT_SEGMENT = re.compile(  # noqa: TID251
-    rb"(?:/|\\|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:/|\\|%2[fF]|%5[cC]|;|$)"
-)
+from .fields import (
+    CARRIED,
+    CLAIM,
+    CODING,
+    CONNECTION,
+    HOST,
+    INTERNAL,
+    LENGTH,
+    PASS,
+    REQUEST,
+    RESPONSE,
+    UPGRADE,
+    Kinds,
+    without,
+)  # fmt: skip
+from .grammar import (
+    answer_version,
+    check_path,
+    is_authority,
+    is_plain,
+    request_mistake,
+    request_version,
+    target_too_long,
+)  # fmt: skip
 
 # With a tab behind the coding, llhttp reads an answer to the end of its connection.
-_PLAINLY_CHUNKED = re.compile(rb"(?i:\r\ntransfer-encoding: *+chunked *+\r\n)")  # noqa: TID251
-STRAY_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # noqa: TID251
-"""A bare LF or CR: an unfinished head that holds one is refused at once, since its end might never come."""
-
-BEGINNING = re.compile(rb"(?:\r\n)?(?:\r?\Z|" + _TOKEN + rb")")  # noqa: TID251
-"""How a request begins. Bytes that do not, a TLS hello for one, are refused at once: they may never hold a line."""
+_PLAINLY_CHUNKED: Final = re.compile(rb"(?i:\r\ntransfer-encoding: *+chunked *+\r\n)")  # noqa: TID251
 
 CHUNKED: Final = -1
 """A body whose size its sender did not declare, framed by chunks."""
@@ -47,33 +47,31 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 """A response body that ends with its connection."""
 
+_RequestParser: Final[Any] = httptools.HttpRequestParser
+_ResponseParser: Final[Any] = httptools.HttpResponseParser
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _SPACE: Final = 0x20
 _ZERO: Final = 0x30
-_VERSION_AT: Final = len(b"HTTP/1.")
-_OPENING: Final = ord("[")
-_CLOSING: Final = ord("]")
-_LINE_FEED: Final = ord("\n")
-_DOT: Final = ord(".")
-_PERCENT: Final = ord("%")
-_MAX_NOMINATIONS = 10
-_LONGEST_AUTHORITY = 1024
-_REMEMBERED_AUTHORITIES = 256
-_good_authorities: set[bytes] = set()
-_NOT_SERVED = (b"h2c", b"http/", b"tls/")
-_NEVER_NOMINATED = frozenset({b"host", b"traceparent", b"content-length"})
+_NINE: Final = 0x39
+_SLASH: Final = 0x2F
+_LONGEST_LENGTH: Final = 18  # digits
+_MAX_NOMINATIONS: Final = 10
+_NOT_SERVED: Final = (b"h2c", b"http/", b"tls/")
+_NEVER_NOMINATED: Final = frozenset({b"host", b"traceparent", b"content-length"})
 
 
 class Head:
     """What llhttp calls back with for one message: first its fields, then, of a chunked body, the content.
 
-    Fields are sorted as they come: `headers` go on, `fields` concern this hop alone (repeated ones joined), `carried`
-    are of traces. `repeated` names a field that stood twice and must not.
+    Fields are sorted as they come: `headers` go on; `carried` are of traces; those of this hop stand by name, None
+    where there are none: `host`, `declared` (Content-Length), `coding` (Transfer-Encoding), `connection`, `offers`
+    (Upgrade), `expect`. `repeated` names a field that stood twice and must not.
     """
 
     __slots__ = (
-        "_kinds", "_trusted", "carried", "checked", "chunks", "content", "count", "ended", "fields", "headers",
-        "keep_alive", "length", "minor", "nominated", "parser", "repeated",
+        "_kinds", "_known", "_trusted", "carried", "checked", "chunks", "claims", "coding", "connection", "content",
+        "count", "declared", "ended", "expect", "headers", "host", "keep_alive", "length", "minor", "nominated",
+        "offers", "parser", "repeated",
     )  # fmt: skip
 
     # httptools asks for each callback by name; one that is missing costs it an exception a message.
@@ -82,15 +80,21 @@ class Head:
     on_headers_complete: ClassVar[None] = None
     on_chunk_complete: ClassVar[None] = None
 
-    def __init__(self, minor: int, kinds: Kinds, trusted: bool) -> None:
+    def __init__(self, kinds: Kinds, trusted: bool) -> None:
         self.headers: Headers = []
-        self.fields: dict[bytes, bytes] = {}
+        self.host: bytes | None = None
+        self.declared: bytes | None = None
+        self.coding: bytes | None = None
+        self.connection: bytes | None = None
+        self.offers: bytes | None = None
+        self.expect: bytes | None = None
+        self.claims: dict[bytes, bytes] | None = None  # of a trusted peer, about the client
         self.carried: Headers | None = None
         self.count = 0  # of field lines
         self.repeated: bytes | None = None
         self.checked = False  # the head is over: what llhttp calls a field from now on is a trailer
         self.length = 0  # of the body in bytes, CHUNKED or UNTIL_CLOSE
-        self.minor = minor  # of the version
+        self.minor = 1  # of the version
         self.keep_alive = True
         self.nominated = _NOTHING  # by Connection, beyond close and keep-alive
         self.content: list[bytes] | None = None
@@ -98,25 +102,32 @@ class Head:
         self.ended = False
         self.parser: Any = None  # kept for a chunked body only: it refers back to the head
         self._kinds = kinds
+        self._known = kinds.known
         self._trusted = trusted
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.checked:
+            return
         self.count += 1
         if value and (value[-1] <= _SPACE or value[0] <= _SPACE):
             value = value.strip(b" \t")  # llhttp leaves some of the optional whitespace (RFC 9112 section 5.1)
-        judged = self._kinds.known.get(name)
+        judged = self._known.get(name)
         if judged is None:
             judged = self._kinds.judge(name)
         name, kind = judged
         if kind == PASS:
-            if not self.checked:
-                self.headers.append((name, value))
-        elif kind == NOTED:
-            self._note(name, value)
+            self.headers.append((name, value))
+        elif kind >= HOST:
+            self._note(name, kind, value)
         elif kind == CARRIED:
             self.carried = [*(self.carried or ()), (name, value)]
-        elif kind == INTERNAL and self._trusted:
+        elif not self._trusted:
+            return
+        elif kind == INTERNAL:
             self.headers.append((name, value))
+        elif kind == CLAIM:
+            claims = self.claims = self.claims or {}
+            claims[name] = claims[name] + b", " + value if name in claims else value
 
     def on_body(self, data: bytes) -> None:
         if self.content is None:
@@ -129,17 +140,37 @@ class Head:
     def on_message_complete(self) -> None:
         self.ended = True
 
-    def _note(self, name: bytes, value: bytes) -> None:
-        if name not in self.fields:
-            self.fields[name] = value
-        elif name in SINGLE:
-            self.repeated = name
+    def _note(self, name: bytes, kind: int, value: bytes) -> None:
+        before: bytes | None
+        if kind == HOST:
+            before, self.host = self.host, value
+        elif kind == LENGTH:
+            before, self.declared = self.declared, value
+        elif kind == CONNECTION:
+            self.connection = value if self.connection is None else self.connection + b", " + value
+            return
+        elif kind == CODING:
+            before, self.coding = self.coding, value
+        elif kind == UPGRADE:
+            before, self.offers = self.offers, value
         else:
-            self.fields[name] += b", " + value
+            before, self.expect = self.expect, value
+        if before is not None:
+            self.repeated = name
+
+    def feed(self, parser: Any, raw: bytes) -> str | None:
+        """Have the whole head read; return what llhttp has against it."""
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            return str(error)
+        self.checked = True
+        return None
 
     def check_fields(self, max_fields: int, reason: Reason, whose: str) -> None:
         """Raises Failure when there are too many, or one that must stand alone is repeated."""
-        self.checked = True
         if self.count > max_fields:
             reason = "head_too_large" if reason == "bad_request" else reason
             raise Failure(reason, f"{whose} more than {max_fields} header fields")
@@ -152,8 +183,8 @@ class RequestHead(Head):
 
     __slots__ = ("authority", "expects_continue", "method", "target", "upgrade")
 
-    def __init__(self, minor: int, trusted: bool) -> None:
-        super().__init__(minor, REQUEST, trusted)
+    def __init__(self, trusted: bool) -> None:
+        super().__init__(REQUEST, trusted)
         self.method = b""
         self.target = b""  # origin-form, or *
         self.authority = b""
@@ -169,8 +200,8 @@ class ResponseHead(Head):
 
     __slots__ = ("status",)
 
-    def __init__(self, minor: int) -> None:
-        super().__init__(minor, RESPONSE, False)
+    def __init__(self) -> None:
+        super().__init__(RESPONSE, False)
         self.status = 0
 
 
@@ -178,62 +209,44 @@ def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestH
     """Check and read one head, blank line included. Raises Failure with what the client should read."""
     if len(raw) > listener.max_head:
         raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
-    if _REQUEST_HEAD.fullmatch(raw) is None:
-        raise _request_mistake(raw, listener)
-    head = RequestHead(0 if raw[raw.find(b"\r\n") - 1] == _ZERO else 1, trusted)
-    parser = httptools.HttpRequestParser(head)
-    try:
-        parser.feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise Failure("bad_request", f"malformed request: {error}") from None
+    head = RequestHead(trusted)
+    parser = _RequestParser(head)
+    wrong = head.feed(parser, raw)
+    if wrong is not None:
+        raise request_mistake(raw, listener, wrong)
+    head.method = parser.get_method()
+    head.minor = request_version(raw, head.method, head.target, listener)
+    plain = is_plain(head.target)
     head.check_fields(listener.max_fields, "bad_request", "the request has")
     if len(head.target) > listener.max_target:
-        raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
-    head.method = parser.get_method()
-    declared = head.fields.get(b"content-length")
-    if declared is not None:
-        head.length = _content_length(declared, "bad_request")
-    if head.minor == 0 or len(head.fields) > 2 or (len(head.fields) == 2 and declared is None):
+        raise target_too_long(listener)
+    if head.declared is not None:
+        head.length = content_length(head.declared, "bad_request")
+    if head.minor == 0 or head.coding is not None or head.connection is not None or head.expect is not None:
         _check_unusual(head)
-    _check_target(head)
+    _settle_authority(head)
+    if not plain:
+        check_path(head.target)
     if head.length == CHUNKED:
         head.parser = parser
     return head
 
 
-def check_beginning(data: bytes, searched: int, listener: Listener) -> None:
-    """Refuse the beginning of a head that no more bytes can make good; the first `searched` were looked at before."""
-    if STRAY_LINE_END.search(data, max(searched - 1, 0)):
-        raise Failure("bad_request", "a line of the head does not end in CRLF")
-    if not BEGINNING.match(data):
-        raise Failure("bad_request", "these bytes do not begin an HTTP/1.1 request; is TLS spoken to a plain port?")
-    if len(data) > listener.max_head:
-        raise Failure("head_too_large", f"the request head is larger than {listener.max_head} bytes")
-    if _LINE_FEED not in data and len(data) > listener.max_target + 64:
-        raise Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
-
-
 def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:
     """Check and read one response head to a request of this method. Raises Failure("upstream_protocol")."""
-    if _RESPONSE_HEAD.fullmatch(raw) is None:
-        raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
-    head = ResponseHead(0 if raw[_VERSION_AT] == _ZERO else 1)
-    parser = httptools.HttpResponseParser(head)
-    try:
-        parser.feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise Failure("upstream_protocol", f"the backend's answer is malformed: {error}") from None
-    head.check_fields(max_fields, "upstream_protocol", "the backend's answer has")
+    head = ResponseHead()
+    parser = _ResponseParser(head)
+    wrong = head.feed(parser, raw)
     head.status = parser.get_status_code()
-    if head.minor == 0 or b"connection" in head.fields:
-        head.keep_alive, head.nominated = _connection_options(head.fields, head.minor, "upstream_protocol")
-        if head.nominated:
-            head.headers = without(head.headers, head.nominated)
-    head.length = _response_length(head.fields, head.status, method, head.minor)
+    head.minor = answer_version(raw, head.status)
+    if head.minor < 0:
+        raise Failure("upstream_protocol", "the backend's answer is not HTTP/1.1")
+    if wrong is not None:
+        raise Failure("upstream_protocol", f"the backend's answer is malformed: {wrong}")
+    head.check_fields(max_fields, "upstream_protocol", "the backend's answer has")
+    if head.minor == 0 or head.connection is not None:
+        _settle_connection(head, "upstream_protocol")
+    head.length = _response_length(head, method)
     if head.length == CHUNKED:
         if _PLAINLY_CHUNKED.search(raw) is None:
             raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
@@ -241,71 +254,62 @@ def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHe
     return head
 
 
-def _request_mistake(raw: bytes, listener: Listener) -> Failure:
-    line = raw[: raw.find(b"\r\n") + 2]
-    if len(line) > listener.max_target + 64:
-        return Failure("target_too_long", f"the request target is longer than {listener.max_target} bytes")
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        return Failure("bad_request", "malformed request line")
-    if match[1] not in (b"1.0", b"1.1"):
-        version = match[1].decode()
-        return Failure("bad_request", f"HTTP/{version} is not served here, only HTTP/1.1 and 1.0", status=505)
-    if not _REQUEST_HEAD.fullmatch(line + b"\r\n"):
-        return Failure("bad_request", "the request target is not a valid URI reference")
-    return Failure("bad_request", "malformed header field")
-
-
-def _content_length(value: bytes, reason: Reason) -> int:
-    if not value.isdigit() or len(value) > 18:
-        raise Failure(reason, "content-length is not a decimal number")
-    return int(value)
+def content_length(value: bytes, reason: Reason) -> int:
+    """The size that a Content-Length declares in bytes. Raises Failure for anything but decimal digits."""
+    length = 0
+    for at in range(len(value)):
+        digit = value[at]
+        if not _ZERO <= digit <= _NINE:
+            break
+        length = length * 10 + digit - _ZERO
+    else:
+        if 1 <= len(value) <= _LONGEST_LENGTH:
+            return length
+    raise Failure(reason, "content-length is not a decimal number")
 
 
 def _check_unusual(head: RequestHead) -> None:
-    """What most requests do not have: a field of this hop beyond Host and Content-Length, or an old version."""
-    fields, minor = head.fields, head.minor
-    coding = fields.get(b"transfer-encoding")
+    """What most requests do not have: a coding, a field about the connection, an expectation, an old version."""
+    coding = head.coding
     if coding is not None:
-        if b"content-length" in fields:
+        if head.declared is not None:
             raise Failure("bad_request", "both content-length and transfer-encoding")
-        if minor == 0:
+        if head.minor == 0:
             raise Failure("bad_request", "transfer-encoding in an HTTP/1.0 request")
         if coding.lower() != b"chunked":
             raise Failure("bad_request", "the only transfer coding served here is chunked", status=501)
         head.length = CHUNKED
-    head.keep_alive, head.nominated = _connection_options(fields, minor, "bad_request")
-    if head.nominated:
-        head.headers = without(head.headers, head.nominated)
+    _settle_connection(head, "bad_request")
     head.upgrade = _upgrade(head)
-    head.expects_continue = _expects_continue(fields, minor)
+    head.expects_continue = _expects_continue(head)
 
 
-def _response_length(fields: dict[bytes, bytes], status: int, method: bytes, minor: int) -> int:
-    coding = fields.get(b"transfer-encoding")
-    declared = fields.get(b"content-length")
-    if coding is not None and declared is not None:
-        raise Failure("upstream_protocol", "the backend's answer has both content-length and transfer-encoding")
-    if declared is not None:
-        length = _content_length(declared, "upstream_protocol")
+def _response_length(head: ResponseHead, method: bytes) -> int:
+    coding, status = head.coding, head.status
+    if head.declared is not None:
+        if coding is not None:
+            raise Failure("upstream_protocol", "the backend's answer has both content-length and transfer-encoding")
+        length = content_length(head.declared, "upstream_protocol")
     elif coding is None:
         length = UNTIL_CLOSE
-    elif minor == 1 and coding.lower() == b"chunked":
+    elif head.minor == 1 and coding.lower() == b"chunked":
         length = CHUNKED
     else:
         raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
     return 0 if method == b"HEAD" or status < 200 or status in (204, 304) else length
 
 
-def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Reason) -> tuple[bool, frozenset[bytes]]:
-    """Whether the connection persists (RFC 9112 section 9.3), and the fields it nominates as hop-by-hop."""
-    value = fields.get(b"connection")
+def _settle_connection(head: Head, reason: Reason) -> None:
+    """Whether the connection persists (RFC 9112 section 9.3), and which fields it nominates as hop-by-hop, which do not
+    go on."""
+    value = head.connection
     if value is None:
-        return minor == 1, _NOTHING
-    if value == b"keep-alive":
-        return True, _NOTHING
+        head.keep_alive = head.minor == 1
+        return
+    if value in (b"keep-alive", b"Keep-Alive"):
+        return
     options = frozenset(option.strip(b" \t") for option in value.lower().split(b","))
-    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
     nominated = options - {b"close", b"keep-alive", b""}
     if nominated:
         if len(nominated) > _MAX_NOMINATIONS:
@@ -313,54 +317,23 @@ def _connection_options(fields: dict[bytes, bytes], minor: int, reason: Reason) 
         for name in nominated:
             if name in _NEVER_NOMINATED or name.startswith(b"x-forwarded-"):
                 raise Failure(reason, f"Connection must not nominate {name.decode('latin-1')}")
-    return keep_alive, nominated
+        head.nominated = nominated
+        head.headers = without(head.headers, nominated)
 
 
-def _check_target(head: RequestHead) -> None:
+def _settle_authority(head: RequestHead) -> None:
     """Reduce the target to origin-form (or `*`) and settle the authority, RFC 9112 section 3.2."""
-    target, host = head.target, head.fields.get(b"host")
+    target, host = head.target, head.host
     if host is None:
         if head.minor == 1:
             raise Failure("bad_request", "no Host field")
-    elif not _is_authority(host):
+    elif not is_authority(host):
         raise Failure("bad_request", "invalid Host field")
     if head.method == b"CONNECT":
         raise Failure("bad_request", "CONNECT is not served here", status=501)
-    if target[:1] != b"/":
-        target, host = _other_form(head.method, target, host)
-        head.target = target
-    border = target.find(b"?")
-    path = target if border < 0 else target[:border]
-    # A number is looked for at once; a bytes object would first be tried as one, which costs an exception each time.
-    if _OPENING in path or _CLOSING in path:
-        raise Failure("bad_request", "the request target is not a valid URI reference")
-    if (_DOT in path or _PERCENT in path) and _DOT_SEGMENT.search(path):
-        raise Failure("bad_request", "dot segments in the request target")
+    if target[0] != _SLASH:
+        head.target, host = _other_form(head.method, target, host)
     head.authority = host or b""
-
-
-def _is_authority(text: bytes) -> bool:
-    """Whether it is a host and perhaps a port (RFC 9110 section 7.2). The good ones of late are remembered."""
-    if text in _good_authorities:
-        return True
-    if not _reads_as_authority(text):
-        return False
-    if len(_good_authorities) >= _REMEMBERED_AUTHORITIES:
-        _good_authorities.clear()
-    _good_authorities.add(text)
-    return True
-
-
-def _reads_as_authority(text: bytes) -> bool:
-    """Brackets hold an IPv6 address."""
-    if len(text) > _LONGEST_AUTHORITY or _HOST.fullmatch(text) is None:
-        return False
-    if text[:1] == b"[":
-        try:
-            ipaddress.IPv6Address(text[1 : text.index(b"]")].decode())
-        except ValueError:
-            return False
-    return True
 
 
 def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
@@ -373,7 +346,7 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
         raise Failure("bad_request", "the request target is neither a path nor an http URI")
     border = min([at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0], default=len(rest))
     authority, path = rest[:border], rest[border:]
-    if not _is_authority(authority):
+    if not is_authority(authority):
         raise Failure("bad_request", "invalid authority in the request target")
     if not path:
         path = b"*" if method == b"OPTIONS" else b"/"
@@ -383,17 +356,15 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
 def _upgrade(head: RequestHead) -> bytes | None:
     """The protocols that a request offers to switch to. Ignored, as RFC 9110 section 7.8 allows, where we could not
     follow: in HTTP/1.0, beside a body, and for HTTP/2 in clear text."""
-    value = head.fields.get(b"upgrade")
-    if value is None or b"upgrade" not in head.nominated or head.minor == 0 or head.length != 0:
+    if head.offers is None or b"upgrade" not in head.nominated or head.minor == 0 or head.length != 0:
         return None
-    offers = [each.strip(b" \t") for each in value.split(b",")]
+    offers = [each.strip(b" \t") for each in head.offers.split(b",")]
     return b", ".join([each for each in offers if each and not each.lower().startswith(_NOT_SERVED)]) or None
 
 
-def _expects_continue(fields: dict[bytes, bytes], minor: int) -> bool:
-    value = fields.get(b"expect")
-    if value is None or minor == 0:
+def _expects_continue(head: RequestHead) -> bool:
+    if head.expect is None or head.minor == 0:
         return False
-    if value.lower() != b"100-continue":
+    if head.expect.lower() != b"100-continue":
         raise Failure("bad_request", "the only expectation met here is 100-continue", status=417)
     return True

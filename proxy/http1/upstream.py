@@ -17,6 +17,7 @@ from ..exchange import EVERYTHING, Call, Caller
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
+from .grammar import split_head
 from .head import CHUNKED, UNTIL_CLOSE, ResponseHead, read_response_head
 
 if TYPE_CHECKING:
@@ -270,16 +271,16 @@ class ClientConnection(Call):
 
     def _read_head(self, data: bytes) -> None:
         while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
+            raw, rest = split_head(data, 0, len(self._buffer))
+            if not raw:
                 self._hold_head(data)
                 return
-            if end > MAX_HEAD_BYTES:
+            if len(raw) > MAX_HEAD_BYTES:
                 raise Failure("upstream_protocol", "the head of the backend's answer is too large")
-            head = read_response_head(data[:end], self._method, MAX_FIELDS)
+            head = read_response_head(raw, self._method, MAX_FIELDS)
             self._buffer = b""
             self.answered = True
-            data = data[end:]
+            data = rest
             if head.status >= 200 or head.status == 101:
                 break
             self._pass_interim(head)
@@ -306,7 +307,7 @@ class ClientConnection(Call):
             self.caller.call_interim(head.status, head.headers)
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
-        protocol = head.fields.get(b"upgrade")
+        protocol = head.offers
         if protocol is None or not _offered(protocol, self._asked) or self.caller is None:
             raise Failure("upstream_protocol", "the backend switched protocols unasked")
         self._tunnel = self._spent = True
@@ -327,7 +328,7 @@ class ClientConnection(Call):
             self._end(spent=len(data) > length)
             response = Response(head.status, headers, data[:length] if len(data) > length else data)
             if self._method == b"HEAD" or head.status == 304:
-                response.length = int(head.fields[b"content-length"]) if b"content-length" in head.fields else None
+                response.length = None if head.declared is None else int(head.declared)
             caller.call_answered(response)
             return
         content, ended = self._begin_body(head, data)
@@ -400,4 +401,4 @@ def _offered(chosen: bytes, asked: bytes) -> bool:
 
 
 def _declares_body(head: ResponseHead) -> bool:
-    return b"transfer-encoding" in head.fields or head.fields.get(b"content-length", b"0") != b"0"
+    return head.coding is not None or head.declared not in (None, b"0")

@@ -10,16 +10,14 @@ from ...filters.api import Headers
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_STATUS_LINE = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+STATUS_LINES: Final = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(1000)]
+"""The usual status lines; an unknown status has an empty reason phrase."""
+
 _COLON: Final = b": "
 _END: Final = b"\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _LENGTHS: Final = [b"content-length: %d\r\n" % length for length in range(4096)]
-
-
-def status_line(status: int) -> bytes:
-    """The status line; an unknown status has an empty reason phrase."""
-    return _STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def field_lines(headers: Headers) -> bytes:
@@ -40,7 +38,7 @@ def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, ta
 
 def response_head(status: int, headers: Headers, tail: bytes) -> bytes:
     """A response head. `tail` as in `request_head`."""
-    return status_line(status) + field_lines(headers) + tail + b"\r\n"
+    return STATUS_LINES[status] + field_lines(headers) + tail + b"\r\n"
 
 
 def chunk(data: bytes) -> bytes:
