@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..config.load import Loaded
+from ..config.schema import Document
 from . import cpus
 from .admin.server import AdminServer
-from .configuration import Configuration
+from .comparison.epochs import Epochs, Why
+from .configuration import Configuration, now_text
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
@@ -57,9 +59,10 @@ class Control:
         self.totals = Totals()
         self.failures = Failures()
         self.recent = Recent(self.totals)
+        self.epochs = Epochs()
         self.listening = Listening()
-        self.supervisor = Supervisor(loop, self.totals, self.failures, workers)
-        self.configuration = Configuration(loaded.file, self.listening, self.supervisor)
+        self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers)
+        self.configuration = Configuration(loaded.file, self.listening, self.supervisor, self._on_decided)
         self.admin = AdminServer(self, document.admin, loaded.base)
         self._loop = loop
         self._loaded = loaded
@@ -107,6 +110,18 @@ class Control:
         if not self._ends:
             self._ends = True
             self._asked.put_nowait(Drain(why))
+
+    def begin_epoch(self, why: Why) -> None:
+        """Compare anew from now on; the log tells what the epoch that ends here has found."""
+        running = self.configuration.running
+        for line in self.epochs.found(running.document if running else None):
+            logger.info("%s", line)
+        self.epochs.begin(why, now_text(), self.totals.calls(), self.totals.copies())
+
+    def _on_decided(self, version: int, document: Document) -> None:
+        why = self.epochs.configured(version, document)
+        if why is not None:
+            self.begin_epoch(why)
 
     def _watch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

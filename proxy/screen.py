@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from .status import Call, LatencyMs, Status
+from .comparison.words import block
+from .status import Call, Copies, LatencyMs, Status
+from .text import counts, milliseconds, percent, size, table
 
 MOST_ROWS = 50
 MOST_FAILURES = 10
+CALLS_HEAD = (
+    "ROUTE", "BACKEND", "VER", "ROLE", "WANT%", "GOT%", "REQ/S", "INFL/MAX", "5XX%", "TTFB p50/p99", "TOTAL p50/p99",
+    "UP",
+)  # fmt: skip
 
 
 def screen(status: Status) -> str:
     """The whole screen, without a final line break."""
-    return "\n".join([_headline(status), *_calls(status), *_answers(status), *_pools(status), *_listeners(status),
+    return "\n".join([_headline(status), *_calls(status), *(block(status.comparison) if status.comparison else ()),
+                      *_copies(status), *_keys(status), *_answers(status), *_pools(status), *_listeners(status),
                       *_processes(status), *_failures(status), *_warnings(status)])  # fmt: skip
-
-
-def table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns two spaces apart, as wide as their widest cell; the first `left` columns flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _headline(status: Status) -> str:
@@ -40,31 +35,68 @@ def _headline(status: Status) -> str:
 
 
 def _calls(status: Status) -> Iterator[str]:
-    up = {pool.backend: (0, 0) for pool in status.pools}
+    up: dict[tuple[str, str], tuple[int, int]] = {}
     for pool in status.pools:
-        ups, all_ = up[pool.backend]
-        up[pool.backend] = (ups + pool.up, all_ + 1)
-    rows = [("ROUTE", "BACKEND", "VER", "ROLE", "REQ/S", "INFL/MAX", "5XX%", "TTFB p50/p99", "TOTAL p50/p99", "UP")]
+        ups, all_ = up.get((pool.backend, pool.role), (0, 0))
+        up[pool.backend, pool.role] = (ups + pool.up, all_ + 1)
+    rows = [CALLS_HEAD]
     busiest = sorted(status.calls, key=lambda call: call.requests, reverse=True)[:MOST_ROWS]
     for call in (call for call in status.calls if call in busiest):
-        ups, all_ = up.get(call.backend, (0, 0))
+        ups, all_ = up.get((call.backend, call.role), (0, 0))
         rows.append((
-            call.route or "(none)", call.backend or "-", call.version or "-", call.role if call.backend else "-",
-            "-" if call.rate_per_s is None else f"{call.rate_per_s:,.0f}" if call.rate_per_s >= 10 else
-            f"{call.rate_per_s:.1f}",
+            call.route or "(none)", _backend(call), call.version or "-", call.role if call.backend else "-",
+            percent(call.want), percent(call.got), _rate(call.rate_per_s),
             f"{call.in_flight}/{'-' if call.max_in_flight is None else call.max_in_flight}",
-            "-" if call.errors_ratio is None else f"{call.errors_ratio * 100:.2f}",
-            milliseconds(call.first_byte_ms), milliseconds(call.total_ms), f"{ups}/{all_}" if all_ else "-",
+            percent(call.errors_ratio, 2), _latency(call.first_byte_ms), _latency(call.total_ms),
+            f"{ups}/{all_}" if all_ else "-",
         ))  # fmt: skip
     yield from table(rows, left=4)
     if len(status.calls) > len(busiest):
         yield f"… and {len(status.calls) - len(busiest)} more; --json has all"
 
 
+def _copies(status: Status) -> Iterator[str]:
+    """Whom mirrors copied for, and by size of the body how many of the copies that were wanted were sent."""
+    shown = status.copies[:MOST_ROWS]
+    if not shown:
+        return
+    sizes = [number for number in range(_classes(shown)) if any(each.by_size[number].selected for each in shown)]
+    told = any(each.dropped for each in shown)
+    head = ["MIRROR", "SHADOW", "BREAKER", "SELECTED", "SENT", "COMPLETE", "CENSORED", "HELD"]
+    head += [f"SENT% {_class(shown[0], number)}" for number in sizes if told]
+    rows = [head]
+    for each in shown:
+        row = [each.route, each.shadow, each.breaker]
+        row += [f"{count:,}" for count in (each.selected, each.sent, each.complete, each.censored)]
+        row.append(size(each.held_bytes))
+        for at in (each.by_size[number] for number in sizes if told):
+            row.append(percent(at.sent / at.selected if at.selected else None))
+        rows.append(row)
+    yield from table(rows, left=3)
+
+
+def _classes(shown: list[Copies]) -> int:
+    return min(len(each.by_size) for each in shown)
+
+
+def _class(copies: Copies, number: int) -> str:
+    up_to = copies.by_size[number].up_to_bytes
+    return f"<={size(up_to)}" if up_to is not None else f">{size(copies.by_size[number - 1].up_to_bytes or 0)}"
+
+
+def _keys(status: Status) -> Iterator[str]:
+    rows = [
+        (each.experiment, f"{each.requests:,}", f"{each.missing:,}", f"{each.issued:,}", percent(each.hottest))
+        for each in status.keys[:MOST_ROWS]
+    ]
+    if rows:
+        yield from table([("EXPERIMENT", "WITH KEY", "WITHOUT", "ISSUED", "HOTTEST%"), *rows], left=1)
+
+
 def _answers(status: Status) -> Iterator[str]:
     """Statuses and reasons since the start, one line for each call that ended anything."""
     rows = [
-        (call.route or "(none)", _name(call), _counts(call.statuses), _counts(call.reasons))
+        (call.route or "(none)", _name(call), counts(call.statuses), counts(call.reasons))
         for call in status.calls[:MOST_ROWS]
         if call.requests
     ]
@@ -75,12 +107,14 @@ def _answers(status: Status) -> Iterator[str]:
 
 def _pools(status: Status) -> Iterator[str]:
     rows = [
-        (pool.backend, pool.endpoint, "up" if pool.up else "DOWN",
+        (pool.backend, pool.endpoint, pool.role, "up" if pool.up else "DOWN",
          *map(str, (pool.active, pool.idle, pool.connecting, pool.pending)))
         for pool in status.pools[:MOST_ROWS]
     ]  # fmt: skip
     if rows:
-        yield from table([("POOL", "ENDPOINT", "STATE", "ACTIVE", "IDLE", "CONNECTING", "PENDING"), *rows], left=3)
+        yield from table(
+            [("POOL", "ENDPOINT", "ROLE", "STATE", "ACTIVE", "IDLE", "CONNECTING", "PENDING"), *rows], left=4
+        )
 
 
 def _listeners(status: Status) -> Iterator[str]:
@@ -122,28 +156,30 @@ def _warnings(status: Status) -> Iterator[str]:
     if status.records_dropped:
         yield f"LOST  records {status.records_dropped:,}"
     if status.counters:
-        yield "EVENTS  " + _counts(status.counters)
+        yield "EVENTS  " + counts(status.counters)
     lines = status.warnings or ["none"]
     yield f"WARN  {lines[0]}"
     yield from (f"      {line}" for line in lines[1:])
 
 
-def milliseconds(latency: LatencyMs) -> str:
-    """p50/p99 in the unit that fits the larger one."""
-    if latency.p50 is None or latency.p99 is None:
+def _backend(call: Call) -> str:
+    """With the arm where its name is not the backend's own: the arms of an A/A test share one."""
+    return call.backend or "-" if call.arm in ("", call.backend) else f"{call.backend}/{call.arm}"
+
+
+def _rate(per_s: float | None) -> str:
+    if per_s is None:
         return "-"
-    if latency.p99 >= 10_000:
-        return f"{latency.p50 / 1000:.1f}/{latency.p99 / 1000:.1f} s"
-    digits = 0 if latency.p50 >= 10 else 1
-    return f"{latency.p50:.{digits}f}/{latency.p99:.{digits}f} ms"
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
+
+
+def _latency(latency: LatencyMs) -> str:
+    return milliseconds(latency.p50, latency.p99)
 
 
 def _name(call: Call) -> str:
-    return f"{call.backend}@{call.version}" if call.version else call.backend or "-"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return "  ".join(f"{name} {count:,}" for name, count in counts.items())
+    name = f"{_backend(call)}@{call.version}" if call.version else _backend(call)
+    return f"{name} (shadow)" if call.role == "shadow" else name
 
 
 def _duration(seconds: float) -> str:

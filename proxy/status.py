@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from .comparison.view import Compare
+
 SCHEMA = "understudy.status/1"
 
 
@@ -39,6 +41,44 @@ class Call(msgspec.Struct):
     total_ms: LatencyMs
     request_bytes: int
     response_bytes: int
+    want: float | None = (
+        None  # the share (0..1) of a split that its weight asks for, or of exchanges that a mirror does
+    )
+    got: float | None = None  # the share that it had since the epoch began
+
+
+class SizeShare(msgspec.Struct):
+    """The copies of requests whose bodies are of one size class."""
+
+    up_to_bytes: int | None  # null: larger than all other classes
+    selected: int
+    sent: int
+
+
+class Copies(msgspec.Struct):
+    """One shadow of one route since the epoch began; see telemetry/stats.py:CopyStats."""
+
+    route: str
+    shadow: str
+    exchanges: int
+    selected: int
+    sent: int
+    complete: int
+    censored: int
+    dropped: dict[str, int]
+    by_size: list[SizeShare]
+    held_bytes: int  # now
+    breaker: Literal["closed", "open", "probing"]  # of the worker where it is worst
+
+
+class Keys(msgspec.Struct):
+    """The keys of one split since the program started."""
+
+    experiment: str
+    requests: int  # with a key
+    missing: int  # without one
+    issued: int  # that were sent a cookie of ours
+    hottest: float | None  # the share (0..1) of the most frequent key, too low by 1/64 at most
 
 
 class Pool(msgspec.Struct):
@@ -129,3 +169,6 @@ class Status(msgspec.Struct):
     records_dropped: int  # failures, and later spans, that were not told because nobody took them in time
     not_active: list[str]  # configured, but this version does not do it yet
     warnings: list[str]  # what an operator should look at now
+    copies: list[Copies] = []
+    keys: list[Keys] = []
+    comparison: Compare | None = None  # what `GET /compare` says, without its mergeable state

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...config.schema import BackendPart, Document
+from ...config.schema import Document
 from ...filters.units import enc_hook
 from ..configuration import Configuration, now_text
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
-from ..telemetry.stats import CallStats
+from ..telemetry.stats import CallKey, CallStats
+from . import compared
+from .compared import INSTANCE
 from .redact import redacted
 
 if TYPE_CHECKING:
     from ..control import Control
 
 PROGRAM_VERSION = version("understudy")
-INSTANCE = os.environ.get("POD_NAME") or socket.gethostname()
 YOUNG_DEATHS_WARN_S = 600.0
 
 
-def status_of(control: Control, calls: list[CallStats]) -> Status:
+def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
     """Everything `GET /status` says; `calls` are the sums of this moment."""
     supervisor, configuration = control.supervisor, control.configuration
     status = Status(
@@ -53,6 +54,9 @@ def status_of(control: Control, calls: list[CallStats]) -> Status:
         records_dropped=control.failures.dropped,
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
+        copies=compared.copies_of(control),
+        keys=compared.keys_of(control),
+        comparison=compared.compare_of(control, calls, with_state=False),
     )
     status.warnings = _warnings(control, status)
     return status
@@ -69,19 +73,6 @@ def config_of(control: Control) -> dict[str, Any]:
         "since": running.since if running else None,
         "rejected": _rejection(configuration),
         "document": redacted(_plain(running.document)) if running else None,
-    }
-
-
-def comparison(control: Control) -> dict[str, Any]:
-    """What `GET /compare` says. Nothing is mirrored yet, so that there are no pairs."""
-    running = control.configuration.running
-    return {
-        "schema": "understudy.compare/1",
-        "instance": INSTANCE,
-        "generated": now_text(),
-        "epoch": {"id": running.version, "since": running.since, "why": "start"} if running else None,
-        "pairs": [],
-        "arms": [],
     }
 
 
@@ -109,13 +100,22 @@ def _config(control: Control) -> Config:
     )
 
 
-def _calls(control: Control, calls: list[CallStats]) -> list[Call]:
+def _calls(control: Control, calls: Mapping[CallKey, CallStats]) -> list[Call]:
     running = control.configuration.running
     backends = running.document.backends if running else {}
-    return [_call(control.recent, call, backends.get(call.key.backend)) for call in calls]
+    budgets = compared.budgets(running.document) if running else {}
+    shares = compared.shares(control, calls)
+    found = []
+    for key, call in sorted(calls.items(), key=lambda item: (item[0].route, item[0].role, item[0])):
+        backend = backends.get(key.backend)
+        most = backend.max_in_flight if backend is not None else None
+        if key.role == "shadow":
+            most = budgets.get((key.route, key.backend))
+        found.append(_call(control.recent, call, most, shares.get(key, compared.Share())))
+    return found
 
 
-def _call(recent: Recent, call: CallStats, backend: BackendPart | None) -> Call:
+def _call(recent: Recent, call: CallStats, max_in_flight: int | None, share: compared.Share) -> Call:
     rate_per_s, errors = recent.rate(call.key), recent.errors(call)
     return Call(
         route=call.key.route,
@@ -126,7 +126,7 @@ def _call(recent: Recent, call: CallStats, backend: BackendPart | None) -> Call:
         requests=sum(call.statuses.values()),
         rate_per_s=None if rate_per_s is None else round(rate_per_s, 2),
         in_flight=call.in_flight,
-        max_in_flight=backend.max_in_flight if backend is not None else None,
+        max_in_flight=max_in_flight,
         errors_ratio=None if errors is None else round(errors, 6),
         statuses={str(status): count for status, count in sorted(call.statuses.items())},
         reasons=dict(sorted(call.reasons.items())),
@@ -134,6 +134,8 @@ def _call(recent: Recent, call: CallStats, backend: BackendPart | None) -> Call:
         total_ms=_latency(recent.total(call)),
         request_bytes=call.request_bytes,
         response_bytes=call.response_bytes,
+        want=share.want,
+        got=share.got,
     )
 
 
@@ -188,4 +190,5 @@ def _warnings(control: Control, status: Status) -> list[str]:
     if status.config.rejected is not None and status.config.rejected.stands:
         found.append("the configuration file was refused; the one before it serves on")
     found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
+    found += compared.warnings_of(status.copies, status.keys)
     return found

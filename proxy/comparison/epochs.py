@@ -16,7 +16,8 @@ from ...filters.mirror import MirrorConfig, Shadow
 from ...filters.split import SplitConfig
 from ..telemetry.stats import CallKey, CallStats, CopyStats
 from .sums import Book
-from .view import Epoch
+from .view import Epoch, comparison_of
+from .words import sentence
 
 if TYPE_CHECKING:
     from ..telemetry.records import Record
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MOST_COMPARISONS: Final = 200
 """Some 10 KiB each while little is known, 100 KiB at most."""
 DEFAULT_TOLERANCE: Final = 0.05
+MOST_TOLD: Final = 10  # comparisons of an epoch that ends
 
 Why = Literal["start", "configuration", "version", "reset"]
 
@@ -51,6 +53,16 @@ class Epochs:
         former, self._document = self._document, document
         self._config = version
         return "start" if former is None else why_new(former, document)
+
+    def found(self, document: Document | None) -> Iterator[str]:
+        """What the running epoch has found, in lines for the log."""
+        if self.current is None:
+            return
+        most = sorted(self.book.comparisons.items(), key=lambda item: item[1].selected, reverse=True)
+        for key, sums in most[:MOST_TOLD]:
+            tolerance = tolerance_of(document, key[0], key[3])
+            comparison = comparison_of(key, sums, None, tolerance, with_state=False)
+            yield f"epoch {self.current.id} ends: {sentence(comparison)}"
 
     def begin(
         self, why: Why, now: str, calls: Mapping[CallKey, CallStats], copies: Mapping[tuple[str, str], CopyStats]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .sums import Series, Sums
+from .sums import Sums
 
 
 class SeriesState(msgspec.Struct):
@@ -38,9 +38,9 @@ class State(msgspec.Struct):
     dropped: dict[str, int] = {}
     failed: dict[str, int] = {}
     statuses: dict[int, int] = {}
-    total: SeriesState = SeriesState()
-    first_byte: SeriesState = SeriesState()
-    gap: SeriesState = SeriesState()
+    total: SeriesState = msgspec.field(default_factory=SeriesState)
+    first_byte: SeriesState = msgspec.field(default_factory=SeriesState)
+    gap: SeriesState = msgspec.field(default_factory=SeriesState)
 
 
 _SERIES = SeriesState.__struct_fields__
@@ -50,7 +50,7 @@ _PLAIN = tuple(name for name in State.__struct_fields__ if name not in _MEASURES
 
 def state_of(sums: Sums) -> State:
     """A copy that stays as it is."""
-    state = State(total=SeriesState(), first_byte=SeriesState(), gap=SeriesState())
+    state = State()
     _copy(sums, state)
     return state
 

@@ -147,6 +147,13 @@ class ArmLatency(msgspec.Struct):
     first_byte: LiveMs
 
 
+class ArmState(msgspec.Struct):
+    """The sketches of an arm's latencies, to be added up over replicas."""
+
+    total: dict[int, int]
+    first_byte: dict[int, int]
+
+
 class Arm(msgspec.Struct):
     """One arm of a split."""
 
@@ -155,11 +162,12 @@ class Arm(msgspec.Struct):
     arm: str
     backend: str
     version: str
-    want: float | None  # its weight's share; null: not in the running configuration
-    got: float | None  # its share of the split's requests
+    want: float | None  # its weight's share, 0..1; null: the merged instances want different ones
+    got: float | None  # its share of the requests for which the split drew
     requests: int
     errors: int  # 5xx
     latency_ms: ArmLatency
+    state: ArmState | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConfigName(msgspec.Struct):

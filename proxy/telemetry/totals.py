@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -164,8 +163,10 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
         setattr(total, field, getattr(total, field) + getattr(copies, field))
     for reason, count in copies.dropped.items():
         total.dropped[reason] = total.dropped.get(reason, 0) + count
-    total.selected_by_size = list(map(operator.add, total.selected_by_size, copies.selected_by_size))
-    total.sent_by_size = list(map(operator.add, total.sent_by_size, copies.sent_by_size))
+    for at, count in enumerate(copies.selected_by_size):
+        total.selected_by_size[at] += count
+    for at, count in enumerate(copies.sent_by_size):
+        total.sent_by_size[at] += count
     total.breaker = max(total.breaker, copies.breaker, key=_BREAKERS.index)
 
 

@@ -1,0 +1,222 @@
+"""What the admin API shows of flags, splits and mirrors at work: shares, copies, keys, pairs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ...config.schema import Document
+from ...filters.mirror import MirrorConfig
+from ...filters.split import Arm as ArmPart
+from ...filters.split import SplitConfig
+from ..comparison.epochs import shadows, tolerance_of
+from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
+from ..configuration import now_text
+from ..status import Copies, Keys, SizeShare
+from ..telemetry.sketch import subtract
+from ..telemetry.stats import SIZE_CLASSES, CallKey, CallStats, CopyStats
+
+if TYPE_CHECKING:
+    from ..control import Control
+
+INSTANCE: Final = os.environ.get("POD_NAME") or socket.gethostname()
+RUN: Final = secrets.token_hex(8)
+HOT_SHARE: Final = 0.25
+MISSING_SHARE: Final = 0.5
+ENOUGH_KEYS: Final = 100
+
+
+class Share(NamedTuple):
+    """What was wanted and what came of it since the epoch began, 0..1; None: nobody wants one, or nothing came."""
+
+    want: float | None = None
+    got: float | None = None
+
+
+class _Arm(NamedTuple):
+    route: str
+    experiment: str
+    arm: str
+    backend: str
+    share: float
+
+
+def compare_of(control: Control, calls: Mapping[CallKey, CallStats], *, with_state: bool = True) -> Compare:
+    """What `GET /compare` says; `calls` are the sums of this moment."""
+    epochs, running = control.epochs, control.configuration.running
+    document = running.document if running else None
+    ended: Counter[tuple[str, str, str]] = Counter()
+    for key, call in calls.items():
+        if key.role == "live":
+            ended[key.route, key.backend, key.version] += _requests(control, call)
+    return Compare(
+        schema=SCHEMA,
+        instance=INSTANCE,
+        generated=now_text(),
+        epoch=epochs.current,
+        pairs=[
+            comparison_of(key, sums, ended[key[:3]], tolerance_of(document, key[0], key[3]), with_state=with_state)
+            for key, sums in sorted(epochs.book.comparisons.items())
+        ],
+        arms=_arms(control, document, calls, with_state=with_state) if document is not None else [],
+        run=RUN,
+        config=ConfigName(running.hash, running.version) if running else None,
+        late=epochs.book.late,
+        refused=epochs.book.refused,
+        lost=control.failures.dropped,
+    )
+
+
+def shares(control: Control, calls: Mapping[CallKey, CallStats]) -> dict[CallKey, Share]:
+    """Of every arm and shadow of the running configuration."""
+    running = control.configuration.running
+    if running is None:
+        return {}
+    document = running.document
+    found: dict[CallKey, Share] = {}
+    drawn = _drawn(control, calls)
+    for arm in _configured_arms(document):
+        key = CallKey(arm.route, arm.backend, document.backends[arm.backend].version, "live", arm.arm)
+        call = calls.get(key)
+        found[key] = Share(arm.share, _ratio(_requests(control, call) if call else 0, drawn[arm.route]))
+    copies = control.totals.copies()
+    for route, part in shadows(document):
+        key = CallKey(route, part.backend, document.backends[part.backend].version, "shadow")
+        now, before = copies.get((route, part.backend)), control.epochs.copies_before.get((route, part.backend))
+        exchanges = (now.exchanges if now else 0) - (before.exchanges if before else 0)
+        sent = (now.sent if now else 0) - (before.sent if before else 0)
+        found[key] = Share(part.percent / 100, _ratio(sent, exchanges))
+    return found
+
+
+def budgets(document: Document) -> dict[tuple[str, str], int]:
+    """How many copies may be in flight, by route and shadow: its equal share of the mirror's budget."""
+    return {
+        (route.name, part.backend): max(1, config.budget.requests // len(config.to))
+        for route in document.routes
+        for config in route.filters
+        if isinstance(config, MirrorConfig)
+        for part in config.to
+    }
+
+
+def copies_of(control: Control) -> list[Copies]:
+    """Every shadow that was asked for a copy in this epoch, or is configured."""
+    running = control.configuration.running
+    configured = {(route, part.backend) for route, part in shadows(running.document)} if running else set()
+    found = [
+        _copies(now, control.epochs.copies_before.get(name) or CopyStats(*name))
+        for name, now in control.totals.copies().items()
+    ]
+    return [each for each in found if each.exchanges or (each.route, each.shadow) in configured]
+
+
+def keys_of(control: Control) -> list[Keys]:
+    """Every split that drew."""
+    return [
+        Keys(
+            use.experiment,
+            use.requests,
+            use.missing,
+            use.issued,
+            _ratio(max(use.hot.values(), default=0), use.requests),
+        )
+        for use in control.totals.keys().values()
+    ]
+
+
+def warnings_of(copies: list[Copies], keys: list[Keys]) -> list[str]:
+    """What an operator should look at."""
+    found = [
+        f"shadow {each.shadow} of {each.route} fails: its breaker is {each.breaker}, it gets no copies but probes"
+        for each in copies
+        if each.breaker != "closed"
+    ]
+    for use in keys:
+        asked = use.requests + use.missing
+        if use.requests >= ENOUGH_KEYS and use.hottest is not None and use.hottest >= HOT_SHARE:
+            share = f"{use.hottest * 100:.0f} %"
+            found.append(f"experiment {use.experiment}: {share} of requests carry one and the same key, in one arm")
+        if asked >= ENOUGH_KEYS and use.missing >= MISSING_SHARE * asked:
+            found.append(f"experiment {use.experiment}: {use.missing / asked * 100:.0f} % of requests carry no key")
+    return found
+
+
+def _copies(now: CopyStats, before: CopyStats) -> Copies:
+    dropped = Counter(now.dropped)
+    dropped.subtract(before.dropped)
+    earlier = dict(enumerate(zip(before.selected_by_size, before.sent_by_size, strict=True)))
+    by_size = [
+        SizeShare(up_to, selected - earlier.get(at, (0, 0))[0], sent - earlier.get(at, (0, 0))[1])
+        for at, (up_to, selected, sent) in enumerate(
+            zip((*SIZE_CLASSES, None), now.selected_by_size, now.sent_by_size, strict=True)
+        )
+    ]
+    return Copies(
+        now.route, now.shadow, now.exchanges - before.exchanges, now.selected - before.selected,
+        now.sent - before.sent, now.complete - before.complete, now.censored - before.censored,
+        {reason: count for reason, count in sorted(dropped.items()) if count}, by_size, now.held_bytes, now.breaker,
+    )  # fmt: skip
+
+
+def _arms(control: Control, document: Document, calls: Mapping[CallKey, CallStats], *, with_state: bool) -> list[Arm]:
+    drawn = _drawn(control, calls)
+    found = []
+    for arm in _configured_arms(document):
+        version = document.backends[arm.backend].version
+        key = CallKey(arm.route, arm.backend, version, "live", arm.arm)
+        now = calls.get(key) or CallStats(key)
+        before = control.epochs.calls_before.get(key) or CallStats(key)
+        statuses = Counter(now.statuses)
+        statuses.subtract(before.statuses)
+        state = ArmState(subtract(now.total, before.total), subtract(now.first_byte, before.first_byte))
+        found.append(
+            Arm(
+                arm.route, arm.experiment, arm.arm, arm.backend, version, round(arm.share, 6),
+                _ratio(statuses.total(), drawn[arm.route]), statuses.total(),
+                sum(count for status, count in statuses.items() if status >= 500),
+                ArmLatency(live_ms(state.total), live_ms(state.first_byte)),
+                **({"state": state} if with_state else {}),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _configured_arms(document: Document) -> list[_Arm]:
+    found = []
+    for route in document.routes:
+        for config in route.filters:
+            if isinstance(config, SplitConfig):
+                arms = {
+                    name: (arm.weight, arm.backend or name) if isinstance(arm, ArmPart) else (arm, name)
+                    for name, arm in config.arms.items()
+                }
+                total = sum(weight for weight, _ in arms.values())
+                found += [
+                    _Arm(route.name, config.experiment, name, backend, weight / total)
+                    for name, (weight, backend) in arms.items()
+                ]
+    return found
+
+
+def _drawn(control: Control, calls: Mapping[CallKey, CallStats]) -> Counter[str]:
+    """By route, the exchanges of this epoch for which a split drew."""
+    drawn: Counter[str] = Counter()
+    for key, call in calls.items():
+        if key.role == "live" and key.arm:
+            drawn[key.route] += _requests(control, call)
+    return drawn
+
+
+def _requests(control: Control, call: CallStats) -> int:
+    """Exchanges that ended in this epoch."""
+    before = control.epochs.calls_before.get(call.key)
+    return sum(call.statuses.values()) - (sum(before.statuses.values()) if before else 0)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None

@@ -1,0 +1,94 @@
+"""`understudy status --from FILE|URL …`: the comparisons of many programs, added up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from . import admin_client
+from .comparison.merging import Merged, Unusable, merge, read
+from .comparison.view import Arm, Compare
+from .comparison.words import block
+from .text import milliseconds, percent, table
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+UNREADABLE = 2
+
+
+def answer(options: argparse.Namespace) -> int:
+    """0, or 1 with warnings, or 2 when none of the documents could be read. What could not is told on stderr."""
+    found: list[Compare] = []
+    for source in options.sources:
+        try:
+            found.append(read(_fetched(source)))
+        except Unusable as problem:
+            print(f"understudy: {source}: {problem}", file=sys.stderr)
+        except admin_client.Unreachable as problem:
+            print(f"understudy: {problem}", file=sys.stderr)
+    if not found:
+        return UNREADABLE
+    merged = merge(found, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+    missing = len(options.sources) - len(found)
+    if missing:
+        merged.warnings.append(f"{missing} of {len(options.sources)} documents could not be read: not counted")
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(merged.compare), indent=2).decode())
+        for warning in merged.warnings:
+            print(f"understudy: {warning}", file=sys.stderr)
+    else:
+        print(screen(merged))
+    return 1 if merged.warnings else 0
+
+
+def screen(merged: Merged) -> str:
+    """The merged comparison as text, without a final line break."""
+    compare = merged.compare
+    config = f"config {compare.config.hash[:6]}" if compare.config is not None else "config -"
+    lines = [f"understudy compare  {compare.instance}  {config}", *block(compare), *_arms(compare.arms)]
+    if not compare.pairs:
+        lines.append("PAIRS  none: nothing was mirrored")
+    if compare.lost or compare.late:
+        lines.append(f"LOST  records {compare.lost:,}  pairs of former epochs {compare.late:,}")
+    warnings = merged.warnings or ["none"]
+    return "\n".join([*lines, f"WARN  {warnings[0]}", *(f"      {line}" for line in warnings[1:])])
+
+
+def _arms(arms: list[Arm]) -> list[str]:
+    if not arms:
+        return []
+    rows = [("EXPERIMENT", "ROUTE", "ARM", "BACKEND", "WANT%", "GOT%", "REQUESTS", "5XX", "TOTAL p50/p99")]
+    for each in arms:
+        total = each.latency_ms.total
+        backend = f"{each.backend}@{each.version}" if each.version else each.backend
+        rows.append((
+            each.experiment, each.route, each.arm, backend, percent(each.want), percent(each.got),
+            f"{each.requests:,}", f"{each.errors:,}", milliseconds(total.p50, total.p99),
+        ))  # fmt: skip
+    return table(rows, left=4)
+
+
+def _fetched(source: str) -> bytes:
+    """A file, or what a program answers at `http://host:port`, with or without /compare, or `unix:/path`."""
+    if not source.startswith("unix:") and "://" not in source:
+        try:
+            with Path(source).open("rb") as file:
+                text = file.read(MAX_DOCUMENT_BYTES + 1)
+        except OSError as problem:
+            raise Unusable(f"it cannot be read: {problem.strerror}") from None
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise Unusable("it is too large for an answer of GET /compare")
+        return text
+    path = "/compare"
+    if not source.startswith("unix:"):
+        parts = urlsplit(source)
+        path = parts.path if parts.path not in ("", "/") else path
+        source = f"{parts.scheme}://{parts.netloc}"
+    found = admin_client.ask(source, "GET", path)
+    if found.status != 200:
+        raise Unusable(f"it answered {found.status}")
+    return found.body
