@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.status import Config, Status
-from understudy.proxy.telemetry.prometheus import BOUNDS_S, Exposition, render
+from understudy.proxy.telemetry.exposition import BOUNDS_S, Exposition
+from understudy.proxy.telemetry.prometheus import render
 from understudy.proxy.telemetry.stats import CallKey, CallStats
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)')  # noqa: TID251 - ours
@@ -54,7 +55,7 @@ def test_a_page_is_of_the_grammar_and_counts_right() -> None:
     for seconds in (0.0005, 0.004, 0.004, 0.2, 400.0):
         call.record(200, None, seconds, seconds, 10, 20)
     call.record(0, "client_gone", None, 0.004, 1, 0)
-    found = {(each.name, *each.labels.values()): each.value for each in read(render(status(), [call], rejected=2))}
+    found = {(each.name, *each.labels.values()): each.value for each in read(render(status(), [call], [], rejected=2))}
     names = ("iris", "stable", "7", "")
     assert found["understudy_requests_total", *names, "200"] == 5
     assert found["understudy_requests_total", *names, "0"] == 1
@@ -82,7 +83,7 @@ def test_buckets_never_decrease(values_s: list[float]) -> None:
     for value_s in values_s:
         call.record(200, None, value_s, value_s, 0, 0)
     name = "understudy_request_duration_seconds_bucket"
-    counts = [each.value for each in read(render(status(), [call], 0)) if each.name == name]
+    counts = [each.value for each in read(render(status(), [call], [], 0)) if each.name == name]
     assert counts == sorted(counts)
     assert (len(counts), counts[-1]) == (len(BOUNDS_S) + 1, len(values_s))
 

@@ -1,0 +1,56 @@
+"""Records of mirrored exchanges, as workers would send them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp
+from random import Random
+from typing import Any
+
+import msgspec
+from understudy.proxy.telemetry.records import Pair
+
+USUAL = Pair(
+    route="iris", arm="", config=1, live="stable", live_version="7", shadow="next", shadow_version="9",
+    request_id="r-1", live_status=200, shadow_status=200, live_outcome="complete", shadow_outcome="complete",
+    live_first_byte_ms=10.0, live_total_ms=12.0, shadow_first_byte_ms=10.0, shadow_total_ms=12.0, live_gap_ms=None,
+    shadow_gap_ms=None, request_bytes=1024, live_bytes=128, shadow_bytes=128, sent=True, censored=False, tainted=False,
+    calibration=False,
+)  # fmt: skip
+
+
+def pair(**different: Any) -> Pair:
+    """The usual one, but for what is named."""
+    return msgspec.structs.replace(USUAL, **different)
+
+
+def dropped(reason: str, **different: Any) -> Pair:
+    """A copy that was never sent."""
+    nothing = {"shadow_first_byte_ms": None, "shadow_total_ms": None, "shadow_status": 0, "shadow_bytes": 0}
+    return pair(sent=False, shadow_outcome=reason, **nothing, **different)
+
+
+def cut(after_ms: float, **different: Any) -> Pair:
+    """A copy that was cut short before its answer began."""
+    return pair(censored=True, shadow_outcome="shadow_timeout", shadow_status=0, shadow_first_byte_ms=None,
+                shadow_total_ms=after_ms, **different)  # fmt: skip
+
+
+def rehearsal(
+    seed: int, count: int, *, slower: float = 1.0, timeout_ms: float | None = None, **different: Any
+) -> Iterator[Pair]:
+    """Live calls around 12 ms, and a shadow that takes `slower` times as long; it is cut at its timeout.
+
+    Each pair shares what a request costs; each call has luck of its own. ln(shadow / live) has the mean ln(slower) and
+    a spread of 0.3.
+    """
+    rng = Random(seed)
+    for _ in range(count):
+        cost_ms = 12 * exp(rng.gauss(0, 0.5))
+        live_ms = cost_ms * exp(rng.gauss(0, 0.212))
+        shadow_ms = cost_ms * slower * exp(rng.gauss(0, 0.212))
+        live = {"live_first_byte_ms": live_ms * 0.9, "live_total_ms": live_ms}
+        if timeout_ms is not None and shadow_ms > timeout_ms:
+            yield cut(timeout_ms, **live, **different)
+        else:
+            yield pair(shadow_first_byte_ms=shadow_ms * 0.9, shadow_total_ms=shadow_ms, **live, **different)
