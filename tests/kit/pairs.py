@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from understudy.proxy.telemetry.records import Pair
 
+HICCUP = 20.0
 USUAL = Pair(
     route="iris", arm="", config=1, live="stable", live_version="7", shadow="next", shadow_version="9",
     request_id="r-1", live_status=200, shadow_status=200, live_outcome="complete", shadow_outcome="complete",
@@ -37,18 +38,26 @@ def cut(after_ms: float, **different: Any) -> Pair:
 
 
 def rehearsal(
-    seed: int, count: int, *, slower: float = 1.0, timeout_ms: float | None = None, **different: Any
+    seed: int,
+    count: int,
+    *,
+    slower: float = 1.0,
+    hiccups: float = 0.0,
+    timeout_ms: float | None = None,
+    **different: Any,
 ) -> Iterator[Pair]:
     """Live calls around 12 ms, and a shadow that takes `slower` times as long; it is cut at its timeout.
 
     Each pair shares what a request costs; each call has luck of its own. ln(shadow / live) has the mean ln(slower) and
-    a spread of 0.3.
+    a spread of 0.3; of the share `hiccups` of the pairs it is greater by ln(HICCUP).
     """
     rng = Random(seed)
     for _ in range(count):
         cost_ms = 12 * exp(rng.gauss(0, 0.5))
         live_ms = cost_ms * exp(rng.gauss(0, 0.212))
         shadow_ms = cost_ms * slower * exp(rng.gauss(0, 0.212))
+        if hiccups and rng.random() < hiccups:
+            shadow_ms *= HICCUP
         live = {"live_first_byte_ms": live_ms * 0.9, "live_total_ms": live_ms}
         if timeout_ms is not None and shadow_ms > timeout_ms:
             yield cut(timeout_ms, **live, **different)
