@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
 from typing import TypeAlias
 
 import msgspec
 
 from ..filters.api import FilterConfig
-from ..filters.flags import BackendFrom, FlagsConfig, Rule
-from ..filters.keys import Key, KeyOf, KeySource
+from ..filters.flags import FlagsConfig
 from ..filters.matching import Condition
 from ..filters.mirror import MirrorConfig
 from ..filters.split import Arm, SplitConfig
 from .flag_warnings import decides_all, flag_warnings
 from .implied import also, impossible, known_of
+from .key_warnings import key_warnings
 from .paths import Path
 from .schema import Document, RoutePart
 
@@ -28,57 +28,41 @@ Experiments: TypeAlias = dict[str, tuple[Path, SplitConfig]]
 def chain_warnings(document: Document, today: date) -> Found:
     """Of every route's chain."""
     trusts = any(listener.trust for listener in document.listeners.values())
-    keeps_secret = document.secret is not None or (
-        document.stores is not None and document.stores.ledger.startswith("sqlite:")
-    )
     experiments: Experiments = {}
     for at, route in enumerate(document.routes):
         for position, config in enumerate(route.filters):
             known = known_of(route.match, heads=position == 0)
-            for path, text in _of(route, position, known, document, today):
+            for path, text in (*_of(route, position, known, today), *key_warnings(config, document)):
                 yield ("routes", at, "filters", position, *path), text
-            if not keeps_secret:
-                yield from _issued(config, ("routes", at, "filters", position))
             if not trusts:
                 yield from _untrusted(config, ("routes", at, "filters", position))
             if isinstance(config, SplitConfig):
                 yield from _namesake(config, ("routes", at, "filters", position), experiments)
 
 
-def _of(route: RoutePart, position: int, known: Condition, document: Document, today: date) -> Found:
+def _of(route: RoutePart, position: int, known: Condition, today: date) -> Found:
     config = route.filters[position]
     yield from _never_entered(route, position)
     if isinstance(config, FlagsConfig):
         yield from flag_warnings(route.filters, position, known, route.backend, today)
     elif isinstance(config, MirrorConfig):
-        yield from _mirror(config, known, possible_backends(route, document.backends))
-    for path, key in _keys(config):
-        yield from _never_reached(key, path)
+        yield from _mirror(config, known, possible_backends(route))
 
 
-def possible_backends(route: RoutePart, backends: Mapping[str, object]) -> set[str]:
+def possible_backends(route: RoutePart) -> set[str]:
     """Every backend that may answer a request of this route; some of them may be out of reach all the same."""
     found = {route.backend}
     for config in route.filters:
         if isinstance(config, FlagsConfig):
             for rule in config.rules:
                 if rule.enabled and rule.percent:
-                    found |= _choices(rule, backends)
+                    found |= {name for _, name in rule.references()}
         elif isinstance(config, SplitConfig):
             for name, arm in config.arms.items():
                 if isinstance(arm, Arm):
                     found |= {arm.backend or name} if arm.weight else set()
                 elif arm:
                     found.add(name)
-    return found
-
-
-def _choices(rule: Rule, backends: Mapping[str, object]) -> set[str]:
-    found = {rule.backend} if rule.backend is not None else set()
-    if isinstance(rule.backend_from, BackendFrom):
-        found |= {*(rule.backend_from.one_of or ()), *(rule.backend_from.map or {}).values()}
-    elif rule.backend_from is not None:
-        found |= set(backends)
     return found
 
 
@@ -112,40 +96,6 @@ def _mirror(config: MirrorConfig, known: Condition, possible: set[str]) -> Found
                 f"{shadow.max_body} is more than budget.bytes ({config.budget.bytes}), past which a lagging copy is"
                 " dropped",
             )
-
-
-def _keys(config: FilterConfig) -> Iterator[tuple[Path, KeyOf]]:
-    if isinstance(config, SplitConfig):
-        yield ("key",), config.key
-    elif isinstance(config, FlagsConfig):
-        yield from ((("rules", at, "key"), rule.key) for at, rule in enumerate(config.rules) if rule.key is not None)
-    elif isinstance(config, MirrorConfig):
-        for at, shadow in enumerate(config.to):
-            if shadow.sample_by is not None:
-                yield ("to", at, "sample_by"), shadow.sample_by
-
-
-def _never_reached(key: KeyOf, path: Path) -> Found:
-    """Sources behind one that every request has."""
-    several = (key.first if isinstance(key, Key) else None) or ()
-    for at, source in enumerate(several[:-1]):
-        if isinstance(source, str):
-            yield (*path, "first", at + 1), f"is never asked: {source} stands before it, which every request has"
-            return
-
-
-def _issued(config: FilterConfig, path: Path) -> Found:
-    for where, key in _keys(config):
-        several: list[tuple[Path, KeySource | Key]] = [((), key)] if isinstance(key, Key) else []
-        if isinstance(key, Key):
-            several += [(("first", at), each) for at, each in enumerate(key.first or ()) if isinstance(each, KeySource)]
-        for inner, source in several:
-            if source.issue:
-                yield (
-                    (*path, *where, *inner, "issue"),
-                    "cookies that are issued without secret do not survive a restart: everyone is drawn anew;"
-                    " give secret: {file: PATH} or {env: NAME}",
-                )
 
 
 def _untrusted(config: FilterConfig, path: Path) -> Found:

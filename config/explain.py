@@ -1,162 +1,160 @@
-"""What would become of a request, and why: the route that takes it, and why each one before it does not.
+"""What would become of a request, and why: its route, every filter of its chain, who answers and who listens.
 
-Filters whose behaviour comes later are named, not simulated.
+Pure: each filter decides by its own `explain`, as it would by `on_request`. What hangs on the moment (budgets,
+breakers, connections) is not foretold.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from ..filters.api import Request
-from ..filters.matching import Match, ValueMatch
-from ..filters.predicates import compile_rest, path_test, value_match
-from ..filters.subjects import cookies, normal_path, parameters
-from .snapshot import Backend, Snapshot
-
-_TOLD = 20
-"""So many passed-over routes are told in words; the JSON has all."""
+from ..filters.api import Exchange, Failure, Filter, Headers, Request
+from ..filters.matching import Match
+from ..filters.subjects import behind_prefix
+from .explanation import Call, Copy, Explanation, PassedOver, Refused, Step
+from .snapshot import Backend, PathRewrite, Route, Shadow, Snapshot
+from .why_not import why_not
 
 
-class PassedOver(msgspec.Struct, frozen=True):
-    """A route that stands earlier in the document and does not match."""
-
-    route: str
-    why: tuple[str, ...]
-
-
-class Explanation(msgspec.Struct, frozen=True, omit_defaults=False):
-    """The decision about one request. `route` is None where none matches: the client would read a 404."""
-
-    method: str
-    target: str
-    host: str
-    route: str | None
-    backend: str | None
-    version: str | None
-    endpoints: tuple[str, ...]
-    target_sent: str | None  # after the backend's rewrite.path
-    filters: tuple[str, ...]  # entered, in order
-    not_active: tuple[str, ...]  # filters of the route that have no effect in this version
-    passed_over: tuple[PassedOver, ...]
-    config: str  # the hash of the configuration
-
-    def words(self) -> str:
-        """For a person, several lines."""
-        return "\n".join(_words(self))
-
-
-def explain(snapshot: Snapshot, method: str, target: str, headers: Iterable[tuple[str, str]] = ()) -> Explanation:
-    """Decide as the data plane would. The target is a path with its query, or a URL.
-
-    Raises ValueError where no request could look like this.
-    """
-    request = _request(method, target, headers)
+def explain(
+    snapshot: Snapshot, request: Request, *, client: str = "127.0.0.1", trusted: bool = False, id: bytes = b"-",
+    upgrades: bool = False,
+) -> Explanation:  # fmt: skip
+    """Decide about a request whose head was read and found good. Its headers change as filters change them."""
     found = snapshot.match(request)
     passed_over = []
     for route in snapshot.routes:
         if route is found:
             break
         passed_over.append(PassedOver(route.name, tuple(why_not(route.takes or Match(), request))))
-    backend = found.backend if found is not None else None
-    return Explanation(
-        method=method,
-        target=request.target.decode(),
-        host=request.authority.decode(),
-        route=found.name if found is not None else None,
-        backend=backend.name if backend is not None else None,
-        version=backend.version if backend is not None else None,
-        endpoints=tuple(each.label for each in backend.endpoints) if backend is not None else (),
-        target_sent=_target_sent(backend, request) if backend is not None else None,
-        filters=found.chain.names if found is not None else (),
-        not_active=found.not_active if found is not None else (),
-        passed_over=tuple(passed_over),
-        config=snapshot.hash,
+    facts = _asked(request, client, trusted, id, snapshot.hash) | {"passed_over": tuple(passed_over)}
+    if found is None:
+        return Explanation(**facts, refused=Refused("", "no_route", "no route matches this request"))
+    exchange = Exchange(request, found.name, found.backend.name, id, client, trusted)
+    exchange.upgrades = upgrades
+    return Explanation(**facts, **_decided(snapshot, found, exchange))
+
+
+def refused(request: Request, failure: Failure, *, client: str, trusted: bool, id: bytes, hash: str) -> Explanation:
+    """Of a request that is refused before any route is asked."""
+    facts = _asked(request, client, trusted, id, hash)
+    return Explanation(**facts, refused=Refused("", failure.reason, failure.detail, failure.status))
+
+
+def _asked(request: Request, client: str, trusted: bool, id: bytes, hash: str) -> dict[str, Any]:
+    return {
+        "method": _text(request.method),
+        "target": _text(request.target),
+        "host": _text(request.authority),
+        "client": client,
+        "trusted": trusted,
+        "request_id": _text(id),
+        "config": hash,
+    }
+
+
+def _decided(snapshot: Snapshot, route: Route, exchange: Exchange) -> dict[str, Any]:
+    before = exchange.request.headers
+    steps, failure = _walk(route, exchange)
+    facts: dict[str, Any] = {
+        "route": route.name,
+        "steps": tuple(steps),
+        "not_active": route.not_active,
+        "flags": tuple(exchange.flags or ()),
+        "refused": failure,
+    }
+    if failure is not None:
+        return facts
+    backend = snapshot.backends[exchange.backend]
+    changed, removed = _changes(before, exchange.request.headers)
+    shadows = route.mirror.shadows if route.mirror is not None else {}
+    return facts | {
+        "experiment": exchange.experiment or None,
+        "arm": exchange.arm or None,
+        "call": _call(backend, [backend.path_rewrite], exchange.request),
+        "set_headers": changed,
+        "removed_headers": removed,
+        "copies": tuple(_copy(shadows[name], exchange) for name in exchange.copies or () if name in shadows),
+        "notes": tuple(_notes(backend, exchange.request)),
+    }
+
+
+def _walk(route: Route, exchange: Exchange) -> tuple[list[Step], Refused | None]:
+    """Down the chain, as the pipeline goes: a filter that a flag skips is not entered, one that refuses ends it."""
+    steps: list[Step] = []
+    skipped_by: dict[str, str] = {}
+    for name, each in zip(route.chain.names, route.chain.filters, strict=True):
+        if exchange.skips is not None and name in exchange.skips:
+            steps.append(Step(name, skipped_by=skipped_by.get(name, "")))
+            continue
+        try:
+            told = each.explain(exchange)
+        except Failure as failure:
+            return steps, Refused(name, failure.reason, failure.detail, failure.status)
+        if told is None:
+            decides = type(each).on_request is not Filter.on_request
+            told_words = (f"{name}: does not tell what it decides",) if decides else ()
+            steps.append(Step(name, told_words))
+            continue
+        steps.append(Step(name, told.words, told.facts))
+        for rule in told.facts.get("rules", ()):
+            for skipped in rule.get("skip", ()):
+                skipped_by.setdefault(skipped, rule["flag"])
+    return steps, None
+
+
+def _changes(before: Headers, after: Headers) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of fields whose lines were added or changed, and of those that are gone."""
+    former, now = _lines(before), _lines(after)
+    changed = (name for name, lines in now.items() if former.get(name) != lines)
+    return tuple(map(_text, changed)), tuple(_text(name) for name in former if name not in now)
+
+
+def _lines(headers: Headers) -> dict[bytes, list[bytes]]:
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        lines.setdefault(name, []).append(value)
+    return lines
+
+
+def _copy(shadow: Shadow, exchange: Exchange) -> Copy:
+    request = exchange.request
+    return Copy(
+        call=_call(shadow.backend, [shadow.backend.path_rewrite, shadow.path_rewrite], request),
+        refused=_refusal(shadow, exchange),
+        set_headers=tuple(_text(name) for name, _ in shadow.set),
+        removed_headers=tuple(_text(name) for name in dict(request.headers) if name in shadow.removed),
     )
 
 
-def why_not(match: Match, request: Request) -> Iterator[str]:
-    """Each condition of a match that the request does not meet, with what was found instead."""
-    if not path_test(match)(normal_path(request.path)):
-        yield f"path {request.path.decode()} is {_path_words(match)}"
-    if match.methods and not _holds(Match(methods=match.methods), request):
-        yield f"method {request.method.decode()} is not {' or '.join(match.methods)}"
-    if match.hosts and not _holds(Match(hosts=match.hosts), request):
-        yield f"host {request.authority.decode() or '(none)'} is not {' or '.join(match.hosts)}"
-    for name, test in match.headers.items():
-        if not _holds(Match(headers={name: test}), request):
-            value = request.get(name.lower().encode())
-            yield _value_words("header", name, test, [] if value is None else [value])
-    for name, test in match.cookies.items():
-        if not _holds(Match(cookies={name: test}), request):
-            yield _value_words("cookie", name, test, cookies(request.get(b"cookie") or b"", name.encode()))
-    for name, test in match.query.items():
-        if not _holds(Match(query={name: test}), request):
-            yield _value_words("query", name, test, parameters(request.query, name.encode()))
-    if match.when is not None and not _holds(Match(when=match.when), request):
-        yield f"when {_shown(match.when)} does not hold"
+def _refusal(shadow: Shadow, exchange: Exchange) -> str | None:
+    """Why no copy is made, of what does not hang on the moment; in the data plane's order."""
+    if shadow.backend.name == exchange.backend and not shadow.calibration:
+        return "same_backend"
+    if exchange.upgrades:
+        return "not_mirrorable"
+    if exchange.request.length is not None and exchange.request.length > shadow.max_body:
+        return "body_too_large"
+    return None
 
 
-def _request(method: str, target: str, headers: Iterable[tuple[str, str]]) -> Request:
-    lines = [(name.strip().lower().encode(), value.strip().encode()) for name, value in headers]
-    authority = next((value for name, value in lines if name == b"host"), b"")
-    for scheme in ("http://", "https://"):
-        if target.startswith(scheme):
-            host, slash, rest = target.removeprefix(scheme).partition("/")
-            authority, target = host.encode(), slash + rest or "/"
-    if not target.startswith("/") and (method, target) != ("OPTIONS", "*"):
-        raise ValueError(f"{target} is no target; allowed: a path that begins with /, or a URL")
-    return Request(method.encode(), target.encode(), authority, lines)
-
-
-def _holds(match: Match, request: Request) -> bool:
-    return compile_rest(match)(request)
-
-
-def _path_words(match: Match) -> str:
-    if match.path is not None:
-        return f"not {match.path}"
-    if match.path_prefix is not None:
-        return f"not under {match.path_prefix}"
-    return f"no match of {match.path_regex}"
-
-
-def _value_words(subject: str, name: str, test: str | ValueMatch, values: list[bytes]) -> str:
-    found = " and ".join(json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False) for value in values)
-    return f"{subject} {name} is {found or 'absent'}, wanted {_shown(value_match(test))}"
-
-
-def _shown(condition: Any) -> str:
-    return json.dumps(msgspec.to_builtins(condition), ensure_ascii=False)
-
-
-def _target_sent(backend: Backend, request: Request) -> str:
-    """The same as the data plane's rewriting: a prefix on segment borders."""
-    rewrite = backend.path_rewrite
+def _call(backend: Backend, rewrites: Iterable[PathRewrite | None], request: Request) -> Call:
     path = request.path
-    if rewrite is not None and (path == rewrite.prefix or path.startswith(rewrite.prefix.rstrip(b"/") + b"/")):
-        path = rewrite.to + path[len(rewrite.prefix) :]
-    return path.decode() + (f"?{request.query.decode()}" if b"?" in request.target else "")
+    for rewrite in rewrites:
+        rest = behind_prefix(path, rewrite.prefix) if rewrite is not None else None
+        if rewrite is not None and rest is not None:
+            path = (rewrite.to + rest) or b"/"
+    target = path + b"?" + request.query if b"?" in request.target else path
+    return Call(backend.name, backend.version, tuple(each.label for each in backend.endpoints), _text(target))
 
 
-def _words(explanation: Explanation) -> Iterator[str]:
-    yield f"{explanation.method} {explanation.target}" + (f"  host {explanation.host}" if explanation.host else "")
-    for passed in explanation.passed_over[:_TOLD]:
-        yield f"  not {passed.route}: {'; '.join(passed.why)}"
-    if len(explanation.passed_over) > _TOLD:
-        yield f"  and {len(explanation.passed_over) - _TOLD} more routes do not match (--json has them all)"
-    if explanation.route is None:
-        yield "  no route matches: the client reads 404, no_route"
-        return
-    yield f"  route {explanation.route}: the first that matches"
-    if explanation.filters:
-        yield f"  filters {', '.join(explanation.filters)}"
-    if explanation.not_active:
-        yield f"  not active yet, without effect: {', '.join(explanation.not_active)}"
-    version = f" version {explanation.version}" if explanation.version else ""
-    yield f"  backend {explanation.backend}{version}: {', '.join(explanation.endpoints)}"
-    if explanation.target_sent != explanation.target:
-        yield f"  sent as {explanation.target_sent}"
+def _notes(backend: Backend, request: Request) -> Iterable[str]:
+    if backend.json_rewrite is not None:
+        yield f"fields of a JSON body are replaced for {backend.name}: {', '.join(backend.json_rewrite)}"
+        if request.length is not None and request.length > backend.json_rewrite_limit:
+            yield f"the body is larger than rewrite.max_body of {backend.name}: the client reads 413, body_too_large"
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

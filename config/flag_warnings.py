@@ -7,9 +7,11 @@ from datetime import date
 
 from ..filters.api import FilterConfig
 from ..filters.flags import FlagsConfig, Rule
+from ..filters.keys import KeyOf
 from ..filters.matching import Condition
 from ..filters.split import SplitConfig
 from .implied import also, implies, impossible
+from .key_warnings import sources_of
 from .paths import Path
 from .wording import listed
 
@@ -42,7 +44,12 @@ def flag_warnings(chain: Sequence[FilterConfig], at: int, known: Condition, defa
 
 def decides_all(rule: Rule, known: Condition) -> bool:
     """Whether a rule provably matches every request that comes to it."""
-    return rule.enabled and rule.percent == 100 and rule.peers == "any" and implies(known, rule.when)
+    return _is_certain(rule) and rule.peers == "any" and implies(known, rule.when)
+
+
+def _is_certain(rule: Rule) -> bool:
+    """Whether its condition alone says if it matches: a draw may miss, a header may name no backend."""
+    return rule.enabled and rule.percent == 100 and rule.backend_from is None
 
 
 def _without_effect(rules: Sequence[Rule], position: int, known: Condition) -> Found:
@@ -53,10 +60,10 @@ def _without_effect(rules: Sequence[Rule], position: int, known: Condition) -> F
         return
     deciders: dict[str, int] = {}
     for earlier, each in enumerate(rules[:position][:_COMPARED]):
-        if each.enabled and each.percent == 100 and each.peers in ("any", rule.peers) and implies(met, each.when):
-            for effect in _effects(each, decided=True):
+        if _is_certain(each) and each.peers in ("any", rule.peers) and implies(met, each.when):
+            for effect in _effects(each):
                 deciders.setdefault(effect, earlier)
-    wanted = _effects(rule, decided=False)
+    wanted = _effects(rule)
     if all(effect in deciders for effect in wanted):
         first = sorted({deciders[effect] for effect in wanted})
         names = listed([f"rules[{each}] ({rules[each].flag})" for each in first], "and")
@@ -67,9 +74,8 @@ def _without_effect(rules: Sequence[Rule], position: int, known: Condition) -> F
         )
 
 
-def _effects(rule: Rule, *, decided: bool) -> list[str]:
-    """What a rule decides whenever it matches (`decided`), or may decide: a header may name no backend."""
-    effects = ["backend"] if rule.backend is not None or (rule.backend_from is not None and not decided) else []
+def _effects(rule: Rule) -> list[str]:
+    effects = ["backend"] if rule.backend is not None or rule.backend_from is not None else []
     effects += sorted({f"header {name.lower()}" for name in rule.set_headers})
     return effects + [f"skip {name}" for name in dict.fromkeys(rule.skip)]
 
@@ -114,10 +120,18 @@ def _unshared(rule: Rule, split: SplitConfig, default: str) -> str | None:
     if arm not in split.arms:
         what = "backend" if rule.backend is not None else "flag, which names its draw where there is no backend,"
         return f"its {what} {arm} is no arm; allowed: {arms}"
+    if arm == default:
+        return f"its backend {arm} is the route's own, and the other side of its draw is no arm"
     if default not in split.arms:
         return f"the route's backend {default}, which it is drawn against, is no arm; allowed: {arms}"
-    if rule.key != split.key:
-        return "its key is another; give both the same key"
+    if not _same_keys(rule.key, split.key):
+        return "its key is another; give both the same, or the rule the first ones of the split's"
     if len(drawing) > 2:
         return f"a flag draws between two arms, {arm} and {default}, and the split between {listed(drawing, 'and')}"
     return None
+
+
+def _same_keys(rule: KeyOf | None, split: KeyOf) -> bool:
+    """Whether each request that has a key for the rule has the same one for the split."""
+    wanted = sources_of(rule) if rule is not None else ()
+    return bool(wanted) and "random" not in wanted and sources_of(split)[: len(wanted)] == wanted

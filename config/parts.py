@@ -11,6 +11,7 @@ from ..filters.fields import name_texts, value_text
 from ..filters.matching import host_mistakes
 from ..filters.rewriting import path_mistakes
 from ..filters.units import SecretRef
+from . import own_secret
 from . import secrets as references
 from .addresses import check_ledger, check_url, parse_endpoint, parse_network, redacted
 from .paths import Path
@@ -102,15 +103,30 @@ def secrets(document: Document, base: str) -> Found:
             if path[0] != "routes":  # a filter says so itself
                 yield path, "must hold exactly one of env and file"
             continue
-        if path == ("secret",) and ref.file and not os.path.exists(references.absolute(ref.file, base)):
-            continue  # made at start
+        if path == ("secret",):
+            yield from _own_secret(ref, base)
+            continue
         try:
             text = value_text(references.read(ref, base))
         except ValueError as error:
             yield path, str(error)
         else:
-            if text and path != ("secret",):
+            if text:
                 yield path, f"the secret {text}"
+
+
+def _own_secret(ref: SecretRef, base: str) -> Found:
+    """A file that is missing is made at start, in a folder that must be there."""
+    if ref.file:
+        path = references.absolute(ref.file, base)
+        if not os.path.exists(path):
+            if os.path.dirname(path) != base and not os.path.isdir(os.path.dirname(path)):
+                yield ("secret",), f"the file {ref.file} cannot be made: its folder is missing"
+            return
+    try:
+        own_secret.read(ref, base)
+    except ValueError as error:
+        yield ("secret",), str(error)
 
 
 def _references(document: Document) -> Iterator[tuple[Path, SecretRef]]:

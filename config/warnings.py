@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ..filters.matching import Match
+from . import own_secret
 from .binds import parse_bind
 from .chain_warnings import chain_warnings
 from .paths import Path
@@ -18,7 +19,6 @@ from .schema import Document, RoutePart
 Found = Iterator[tuple[Path, str]]
 
 NOT_ACTIVE: tuple[Path, ...] = (
-    ("secret",),
     ("stores", "ledger"),
     ("telemetry", "service_name"),
     ("telemetry", "otlp"),
@@ -33,8 +33,11 @@ _TEXT = "not active yet: it is checked, and has no effect in this version"
 _EVERYTHING = Match()
 
 
-def warnings(document: Document, raw: Mapping[str, Any], today: date) -> Found:
-    """Every warning about a document without mistakes; `raw` is what was written, without defaults."""
+def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str) -> Found:
+    """Every warning about a document without mistakes; `raw` is what was written, without defaults.
+
+    Files are looked for relative to `base`.
+    """
     for path in NOT_ACTIVE:
         if _is_written(raw, path):
             yield path, _TEXT
@@ -46,6 +49,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date) -> Found:
     yield from chain_warnings(document, today)
     yield from _never_asked(document.routes)
     yield from _open_admin(document)
+    yield from _open_secret(document, base)
 
 
 def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
@@ -99,3 +103,11 @@ def _open_admin(document: Document) -> Found:
             ("admin", "bind"),
             f"{bind.label} may be reached from other machines, and anyone may POST; give admin.token",
         )
+
+
+def _open_secret(document: Document, base: str) -> Found:
+    ref = own_secret.kept_at(document)
+    mode = own_secret.others_may_read(ref, base) if ref is not None else None
+    if ref is not None and mode is not None:
+        path: Path = ("secret",) if document.secret is not None else ("stores", "ledger")
+        yield path, f"the file {ref.file} is open to others than its owner (mode {mode}); chmod 600 it"

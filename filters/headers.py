@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .api import Exchange, Filter, FilterConfig, Message, Response, Services
+from .api import Exchange, Filter, FilterConfig, Message, Response, Services, Told
 from .fields import lines, remove_mistakes, set_mistakes
 from .matching import Mistakes
 from .units import FieldValue
@@ -67,10 +67,26 @@ class HeadersFilter(Filter):
         """Change what the backend will receive."""
         self._request.apply(exchange.request)
 
+    def explain(self, exchange: Exchange) -> Told:
+        """Change the request, and tell which fields of both messages: names alone, since a value may be a secret."""
+        self.on_request(exchange)
+        facts = {"request": _names(self.config.request), "response": _names(self.config.response)}
+        told = [
+            f"{side} {verb} {', '.join(names)}"
+            for side, verbs in facts.items()
+            for verb, names in verbs.items()
+            if names
+        ]
+        return Told((f"headers: {'; '.join(told)}",), facts)
+
     def on_response(self, exchange: Exchange, response: Response) -> Response:
         """Change what the client will receive."""
         self._response.apply(response)
         return response
+
+
+def _names(changes: HeaderChanges) -> dict[str, list[str]]:
+    return {"set": list(changes.set), "append": list(changes.append), "remove": list(changes.remove)}
 
 
 class _Edit:

@@ -36,15 +36,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(url: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
-    """One request to `http://host:port` or `unix:/path`, with the token of UNDERSTUDY_TOKEN. Raises Unreachable."""
+def ask(url: str, method: str, path: str, timeout_s: float = TIMEOUT_S, body: bytes | None = None) -> Answer:
+    """One request to `http://host:port` or `unix:/path`, with the token of UNDERSTUDY_TOKEN. Raises Unreachable.
+
+    `body` is JSON.
+    """
     headers = {"Content-Type": "application/json"} if method == "POST" else {}
     token = os.environ.get("UNDERSTUDY_TOKEN")
     if token:
         headers["Authorization"] = f"Bearer {token}"
     connection = _connection(url, timeout_s)
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(MAX_ANSWER_BYTES))
     except (OSError, http.client.HTTPException) as problem:

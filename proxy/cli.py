@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from importlib.metadata import version
+from typing import Any
 
 from . import commands
 
@@ -25,22 +26,22 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(do=commands.run)
     validate.set_defaults(do=commands.validate)
 
-    explain = every.add_parser("explain", help="say what would become of a request, and why")
-    source = explain.add_mutually_exclusive_group(required=True)
-    source.add_argument("-c", "--config", metavar="FILE", help="by this file")
-    source.add_argument("--running", action="store_true", help="by what the running program serves now")
-    _add_admin(explain)
-    explain.add_argument("method", metavar="METHOD")
-    explain.add_argument("target", metavar="TARGET", help="/path?query")
-    explain.add_argument("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'")
-    explain.add_argument("--json", action="store_true")
-    explain.set_defaults(do=commands.explain)
+    _add_explain(every)
 
     status = every.add_parser("status", help="what happens now; exit 0 healthy, 1 with warnings, 2 unreachable")
     status.add_argument("-c", "--config", metavar="FILE", help="ask at the admin address of this file")
     _add_admin(status)
     status.add_argument("--json", action="store_true")
-    status.add_argument("--watch", action="store_true", help="again every two seconds")
+    which = status.add_mutually_exclusive_group()
+    which.add_argument("--watch", action="store_true", help="again every two seconds")
+    which.add_argument(
+        "--from",
+        dest="sources",
+        nargs="+",
+        default=[],
+        metavar="FILE|URL",
+        help="the comparisons of many programs added up: answers of GET /compare, or where to ask for them",
+    )
     status.set_defaults(do=commands.status)
 
     for name, text in (("reload", "read the configuration file again"), ("drain", "finish what is in flight and end")):
@@ -49,6 +50,26 @@ def parser() -> argparse.ArgumentParser:
         _add_admin(command)
         command.set_defaults(do=getattr(commands, name))
     return top
+
+
+def _add_explain(every: Any) -> None:
+    explain = every.add_parser("explain", help="say what would become of a request, and why")
+    source = explain.add_mutually_exclusive_group(required=True)
+    source.add_argument("-c", "--config", metavar="FILE", help="by this file")
+    source.add_argument("--running", action="store_true", help="by what the running program serves now")
+    _add_admin(explain)
+    explain.add_argument("method", metavar="METHOD")
+    explain.add_argument("target", metavar="TARGET", help="/path?query")
+    explain.add_argument("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'")
+    body = explain.add_mutually_exclusive_group()
+    body.add_argument("-d", "--data", metavar="TEXT", help="the body; only its size counts")
+    body.add_argument("--body-size", default="0", metavar="SIZE", help="of a body, such as 512B or 8MiB")
+    explain.add_argument("--client", default="127.0.0.1", metavar="ADDRESS", help="the peer's address, or unix")
+    explain.add_argument("--trusted", action="store_true", help="the peer is trusted, whatever the listener says")
+    explain.add_argument("--listener", default="", metavar="NAME", help="where it arrives; absent: at the first one")
+    explain.add_argument("--request-id", default="", metavar="ID", help="what mirrors sample by; absent: a new one")
+    explain.add_argument("--json", action="store_true")
+    explain.set_defaults(do=commands.explain)
 
 
 def _add_admin(command: argparse.ArgumentParser) -> None:

@@ -50,7 +50,7 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """0 when a route takes the request, 1 when none does or the question is wrong, 2 unreachable."""
+    """0 when a backend is asked, 1 when the request is refused or the question is wrong, 2 unreachable."""
     from . import explain
 
     return explain.answer(options, _admin_url(options) if options.running else None)
@@ -58,6 +58,10 @@ def explain(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """0 healthy, 1 with warnings, 2 unreachable. Watching ends by SIGINT; it outlasts a restart of the program."""
+    if options.sources:
+        from . import merged
+
+        return merged.answer(options)
     url = _admin_url(options)
     result = _show_status(url, options)
     if not options.watch or result == UNREACHABLE:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ..config import own_secret
 from ..config.load import Loaded, load
 from ..config.schema import Document
 from .listening import BindError, Listening
@@ -34,23 +36,33 @@ class Refusal:
 
 
 class Configuration:
-    """Mutable state: what runs, the last refusal and how many there were. Sockets and workers are lent to it."""
+    """Mutable state: what runs, the last refusal and how many there were. Sockets and workers are lent to it.
 
-    def __init__(self, path: str, listening: Listening, supervisor: Supervisor) -> None:
+    `decided` gets every version that is going to be served, with its document, before any worker serves by it.
+    """
+
+    def __init__(
+        self, path: str, listening: Listening, supervisor: Supervisor, decided: Callable[[int, Document], None]
+    ) -> None:
         self.path = path
         self.running: Running | None = None
         self.refusal: Refusal | None = None
         self.refusals = 0
+        self.base = ""  # the folder that relative paths of what runs start from
+        self.secret = b""  # the program's 32 bytes, of what runs
+        self._drawn_secret = secrets.token_bytes(own_secret.BYTES)  # where none is kept: the same until the end
         self._listening = listening
         self._supervisor = supervisor
+        self._decided = decided
 
     async def introduce(self, loaded: Loaded) -> None:
         """Open its listeners and have every worker serve by it, or change nothing.
 
-        Raises BindError, or Rejected when a worker could not build it.
+        Raises BindError, Rejected when a worker could not build it, or ValueError for a secret that cannot be had.
         """
         document = loaded.document
         assert document is not None, "a configuration with mistakes is never introduced"
+        secret = own_secret.resolve(document, loaded.base) or self._drawn_secret
         version = self.running.version + 1 if self.running else 1
         planned = self._listening.plan({name: part.bind for name, part in document.listeners.items()})
         bound = self._listening.bound
@@ -58,15 +70,17 @@ class Configuration:
             version=version,
             document=loaded.wire,
             base=loaded.base,
+            secret=secret,
             sockets={name: each.sock for name, each in planned.items()},
             fresh=frozenset(name for name in planned if planned[name] is not bound.get(name)),
         )
         try:
-            await self._supervisor.introduce(generation)
+            await self._supervisor.introduce(generation, lambda: self._decided(version, document))
         except BaseException:
             self._listening.abandon(planned)
             raise
         self._listening.commit(planned)
+        self.base, self.secret = loaded.base, secret
         self.running = Running(document, loaded.hash, version, now_text(), tuple(map(str, loaded.warnings)))
 
     async def reload(self) -> Sequence[str]:
@@ -78,7 +92,7 @@ class Configuration:
         if not mistakes:
             try:
                 await self.introduce(loaded)
-            except (BindError, Rejected) as problem:
+            except (BindError, Rejected, ValueError) as problem:
                 mistakes = [str(problem)]
         if mistakes:
             self.refusals += 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from . import messages
+from .comparison.epochs import Epochs
 from .log import logger
 from .telemetry.failures import Failures
 from .telemetry.totals import Totals
@@ -35,6 +36,7 @@ class Generation:
     version: int
     document: bytes
     base: str
+    secret: bytes
     sockets: Mapping[str, socket.socket]
     fresh: frozenset[str]  # listeners whose socket is not yet with the workers that serve the generation before
 
@@ -51,12 +53,14 @@ class Supervisor:
         loop: asyncio.AbstractEventLoop,
         totals: Totals,
         failures: Failures,
+        epochs: Epochs,
         wanted: int,
         silent_ticks: int = SILENT_TICKS,
     ) -> None:
         self._loop = loop
         self._totals = totals
         self._failures = failures
+        self._epochs = epochs
         self._silent_ticks = silent_ticks
         self.wanted = wanted
         self.workers: dict[int, WorkerProcess] = {}
@@ -78,8 +82,10 @@ class Supervisor:
         """How many workers died since then, monotonic seconds; at most 100 are remembered."""
         return sum(death_s >= then_s for death_s in self._deaths_s)
 
-    async def introduce(self, generation: Generation) -> None:
+    async def introduce(self, generation: Generation, decided: Callable[[], None] = lambda: None) -> None:
         """Have every worker build the generation, then swap to it. Returns when all serve by it, or die over it.
+
+        `decided` is called when all have built it, before the first one serves by it.
 
         Raises Rejected when one could not build it, or died while it did; then all serve as before.
         """
@@ -102,6 +108,7 @@ class Supervisor:
             raise Rejected("; ".join(problems))
         first = self._current is None
         self._current = generation
+        decided()
         for worker in workers:
             worker.send(messages.Swap(version, list(generation.sockets)))
         try:
@@ -150,7 +157,8 @@ class Supervisor:
     def _send_build(self, worker: WorkerProcess, generation: Generation, sockets: Iterable[str]) -> None:
         for name in sockets:
             worker.send_socket(name, generation.sockets[name])
-        worker.send(messages.Build(generation.version, generation.document, self.wanted, generation.base))
+        each = generation
+        worker.send(messages.Build(each.version, each.document, self.wanted, each.base, each.secret))
 
     def _on_notice(self, worker: WorkerProcess, notice: messages.Notice) -> None:
         match notice:
@@ -158,6 +166,7 @@ class Supervisor:
                 self._totals.update(worker.slot, notice)
             case messages.Records():
                 self._failures.take(worker.slot, notice)
+                self._epochs.take(notice.batch)
             case messages.Built(error=str(error)) if self._current and notice.version == self._current.version:
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from ..explain import Question, Wrong
 from ..telemetry import prometheus
 from . import views
+from .compared import compare_of
+from .explained import Explaining
 from .problems import problem
 
 if TYPE_CHECKING:
     from ..control import Control
 
 RELOAD_WITHIN_S = 90.0
-_LATER = ("/ledger", "/overrides", "/compare/reset", "/ledger/settle")
+_LATER = ("/ledger", "/overrides", "/ledger/settle")
 
 
 class Api:
-    """Reads control; the only writes are to ask it for a reload or a drain."""
+    """Reads control; the only writes are to ask it for a reload, a drain or a new epoch."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
+        self._explaining = Explaining(control)
 
     def probes(self) -> list[web.RouteDef]:
         """What may be open to the pod network."""
@@ -40,7 +44,9 @@ class Api:
             web.get("/status", self._status),
             web.get("/config", self._config),
             web.post("/drain", self._drain),
+            web.post("/explain", self._explain),
             web.post("/reload", self._reload),
+            web.post("/compare/reset", self._reset),
             *(web.route("*", path, _not_active) for path in _LATER),
         ]
 
@@ -54,16 +60,23 @@ class Api:
         return problem(503, f"the program is {state}", state=state)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        calls = list(self._control.totals.calls().values())
+        calls = self._control.totals.calls()
         status = views.status_of(self._control, calls)
-        text = prometheus.render(status, calls, self._control.configuration.refusals)
+        copies = list(self._control.totals.copies().values())
+        text = prometheus.render(status, list(calls.values()), copies, self._control.configuration.refusals)
         return web.Response(body=text.encode(), headers={"Content-Type": prometheus.CONTENT_TYPE})
 
     async def _compare(self, _: web.Request) -> web.Response:
-        return _json(views.comparison(self._control))
+        return _json(compare_of(self._control, self._control.totals.calls()))
+
+    async def _reset(self, _: web.Request) -> web.Response:
+        if self._control.state != "ready":
+            return problem(503, f"the program is {self._control.state}")
+        self._control.begin_epoch("reset")
+        return _json({"epoch": self._control.epochs.current})
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(views.status_of(self._control, list(self._control.totals.calls().values())))
+        return _json(views.status_of(self._control, self._control.totals.calls()))
 
     async def _config(self, _: web.Request) -> web.Response:
         return _json(views.config_of(self._control))
@@ -71,6 +84,13 @@ class Api:
     async def _drain(self, request: web.Request) -> web.Response:
         self._control.ask_drain(f"POST /drain by {request.remote or 'a local peer'}")
         return _json({"state": "draining"}, 202)
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        try:
+            question = msgspec.json.decode(await request.read(), type=Question)
+            return _json(await self._explaining.answer(question))
+        except (Wrong, ValueError) as wrong:
+            return problem(422, str(wrong))
 
     async def _reload(self, _: web.Request) -> web.Response:
         if self._control.state != "ready":

@@ -1,13 +1,22 @@
-"""What would become of a request, and why."""
+"""What would become of a request, and why. The words are in tests/golden/explain."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from understudy.config.compile import compile_snapshot
-from understudy.config.explain import Explanation, explain
+from understudy.config.explain import explain
+from understudy.config.explanation import Explanation
 from understudy.config.load import load_bytes
 from understudy.config.schema import decode
+from understudy.config.snapshot import Snapshot
+from understudy.filters.api import Exchange, Failure, Request
+from understudy.proxy.outgoing import outgoing_target
+from understudy.proxy.shadow import shadow_target
 
 from tests.kit.services import FakeServices
 
@@ -17,6 +26,7 @@ listeners:
 backends:
   stable: {endpoints: [http://127.0.0.1:9001, "unix:/run/model.sock"], version: "7"}
   canary: {endpoints: [http://127.0.0.1:9002], rewrite: {path: {prefix: /v2/models/iris, to: /v2/models/iris-8}}}
+  next: {endpoints: [http://127.0.0.1:9003]}
 routes:
   - name: picky
     match:
@@ -31,62 +41,160 @@ routes:
   - {name: numbered, match: {path_regex: "/v[0-9]+"}, backend: stable}
   - name: iris
     match: {path_prefix: /v2/models/iris}
-    backend: canary
-    filters: [{type: headers, response: {remove: [server]}}, {type: dedup}]
+    backend: stable
+    filters:
+      - type: flags
+        rules:
+          - {flag: dogfood, when: {header: x-employee, equals: "true"}, backend: canary, set_headers: {x-a: "1"}}
+          - {flag: quiet, when: {header: x-quiet, present: true}, skip: [mirror, headers]}
+          - {flag: some, percent: 30, key: {header: x-user-id}, set_headers: {x-b: "1"}}
+      - {type: headers, request: {set: {x-a: "2"}, append: {x-c: "3"}, remove: [x-internal]}}
+      - type: split
+        experiment: e
+        key: {header: x-user-id, missing: refuse}
+        arms: {stable: 50, canary: {weight: 50, set_headers: {x-arm: canary}}}
+      - type: mirror
+        to:
+          - {backend: next, percent: 50, max_body: 1KiB, rewrite: {path: {prefix: /v2/models, to: /v3}}}
+          - {backend: canary}
   - {name: rest, match: {methods: [GET]}, backend: stable}
 """
 
 
-def explained(method: str, target: str, headers: tuple[tuple[str, str], ...] = ()) -> Explanation:
+def compiled() -> Snapshot:
     loaded = load_bytes(FILE.encode(), file="u.yaml", base="/")
     assert loaded.mistakes == []
-    snapshot = compile_snapshot(decode(loaded.wire), FakeServices(), version=1, workers=1, base="/")
-    return explain(snapshot, method, target, headers)
+    return compile_snapshot(decode(loaded.wire), FakeServices(), version=1, workers=1, base="/")
 
 
-def test_the_words_tell_the_route_the_backend_and_every_condition_that_failed() -> None:
-    words = explained(
-        "GET", "/v2/models/iris?n=10", (("Host", "localhost"), ("X-Bot", "1"), ("x-region", "us-1"))
-    ).words()
-    assert words.splitlines() == [
-        "GET /v2/models/iris?n=10  host localhost",
-        "  not picky: path /v2/models/iris is not /v2/models/iris/infer; method GET is not POST;"
-        ' host localhost is not models.example; header x-employee is absent, wanted {"equals": "true"};'
-        ' header x-region is "us-1", wanted {"prefix": "eu-"}; cookie beta is absent, wanted {"present": true};'
-        ' query n is "10", wanted {"range": [1, 10]}; when {"not": {"present": true, "header": "x-bot"}} does not hold',
-        "  not numbered: path /v2/models/iris is no match of /v[0-9]+",
-        "  route iris: the first that matches",
-        "  filters headers",
-        "  not active yet, without effect: dedup",
-        "  backend canary: 127.0.0.1:9002",
-        "  sent as /v2/models/iris-8?n=10",
+def request(method: str, target: str, *headers: tuple[str, str], host: str = "", length: int = 0) -> Request:
+    lines = [(name.encode(), value.encode()) for name, value in headers]
+    return Request(method.encode(), target.encode(), host.encode(), lines, b"", length == 0, length)
+
+
+def explained(*asked: Any, upgrades: bool = False, **more: Any) -> Explanation:
+    return explain(compiled(), request(*asked, **more), id=b"0192-a", upgrades=upgrades)
+
+
+def test_every_condition_of_a_match_that_failed() -> None:
+    headers = (("x-bot", "1"), ("x-region", "us-1"))
+    found = explained("GET", "/v2/models/iris?n=10", *headers, host="localhost")
+    assert [(passed.route, *passed.why) for passed in found.passed_over] == [
+        (
+            "picky",
+            "path /v2/models/iris is not /v2/models/iris/infer",
+            "method GET is not POST",
+            "host localhost is not models.example",
+            'header x-employee is absent, wanted {"equals": "true"}',
+            'header x-region is "us-1", wanted {"prefix": "eu-"}',
+            'cookie beta is absent, wanted {"present": true}',
+            'query n is "10", wanted {"range": [1, 10]}',
+            'when {"not": {"present": true, "header": "x-bot"}} does not hold',
+        ),
+        ("numbered", "path /v2/models/iris is no match of /v[0-9]+"),
     ]
 
 
 def test_the_route_that_matches_wholly_is_taken() -> None:
     headers = (("x-employee", "true"), ("x-region", "eu-1"), ("cookie", "a=b; beta=1"))
-    found = explained("POST", "http://models.example/v2/models/iris/infer?n=9", headers)
-    assert (found.route, found.backend, found.version, found.passed_over) == ("picky", "stable", "7", ())
-    assert found.endpoints == ("127.0.0.1:9001", "unix:/run/model.sock")
+    found = explained("POST", "/v2/models/iris/infer?n=9", *headers, host="models.example")
+    assert found.call is not None
+    assert (found.route, found.call.backend, found.call.version, found.passed_over) == ("picky", "stable", "7", ())
+    assert found.call.endpoints == ("127.0.0.1:9001", "unix:/run/model.sock")
 
 
 def test_no_route() -> None:
     found = explained("PUT", "/")
-    assert (found.route, found.backend, found.target_sent) == (None, None, None)
+    assert (found.route, found.call) == (None, None)
+    assert found.refused is not None
+    assert found.refused.reason == "no_route"
     assert [passed.route for passed in found.passed_over] == ["picky", "numbered", "iris", "rest"]
-    assert found.words().endswith("no route matches: the client reads 404, no_route")
+
+
+def test_a_flag_chooses_and_the_copy_for_the_backend_itself_is_not_made() -> None:
+    found = explained("POST", "/v2/models/iris/infer", ("x-employee", "true"), ("x-internal", "1"))
+    assert (found.flags, found.experiment, found.arm) == (("dogfood",), None, None)
+    assert found.call is not None
+    assert (found.call.backend, found.call.target) == ("canary", "/v2/models/iris-8/infer")
+    assert (found.set_headers, found.removed_headers) == (("x-a", "x-c"), ("x-internal",))
+    assert {copy.call.backend: copy.refused for copy in found.copies}["canary"] == "same_backend"
+
+
+def test_what_a_flag_skips_is_not_entered() -> None:
+    found = explained("POST", "/v2/models/iris/infer", ("x-quiet", "1"), ("x-user-id", "u1"))
+    assert [(step.filter, step.skipped_by) for step in found.steps] == [
+        ("flags", None), ("headers", "quiet"), ("split", None), ("mirror", "quiet"),
+    ]  # fmt: skip
+    assert found.copies == ()
+    assert "x-c" not in found.set_headers
+
+
+def test_a_filter_that_refuses_ends_the_chain() -> None:
+    found = explained("POST", "/v2/models/iris/infer")
+    assert [step.filter for step in found.steps] == ["flags", "headers"]
+    assert found.refused is not None
+    assert (found.refused.by, found.refused.reason, found.call) == ("split", "key_missing", None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({}, None),
+        ({"length": 1024}, None),
+        ({"length": 1025}, "body_too_large"),
+        ({"upgrades": True}, "not_mirrorable"),
+    ],
+)
+def test_static_reasons_against_a_copy(asked: dict[str, Any], reason: str | None) -> None:
+    upgrades = asked.pop("upgrades", False)
+    snapshot = compiled()
+    target = request("POST", "/v2/models/iris/infer", ("x-user-id", "u1"), **asked)
+    ids = (b"%d" % number for number in range(100))
+    found = next(
+        each for id in ids for each in explain(snapshot, target, id=id, upgrades=upgrades).copies
+        if each.call.backend == "next"
+    )  # fmt: skip
+    assert (found.refused, found.call.target) == (reason, "/v3/iris/infer")
+
+
+@given(
+    user=st.sampled_from(["", "u1", "u2", "u3", "u4"]),
+    headers=st.lists(st.sampled_from([("x-employee", "true"), ("x-quiet", "1"), ("x-internal", "1")]), unique=True),
+    target=st.sampled_from(["/v2/models/iris/infer", "/v2/models/%69ris/infer?a=/b", "/v2/models/irisx", "/v2"]),
+    id=st.binary(min_size=1, max_size=8),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_explanation_is_what_the_chain_does(
+    user: str, headers: list[tuple[str, str]], target: str, id: bytes
+) -> None:
+    """The same as running each hook, and as the data plane's own rewriting."""
+    snapshot = compiled()
+    lines = headers + ([("x-user-id", user)] if user else [])
+    found = explain(snapshot, request("POST", target, *lines), id=id)
+    live = request("POST", target, *lines)
+    route = snapshot.match(live)
+    if route is None:
+        assert found.route is None
+        return
+    exchange = Exchange(live, route.name, route.backend.name, id, "127.0.0.1", False)
+    try:
+        for position, hook in route.chain.request:
+            if exchange.skips is None or route.chain.names[position] not in exchange.skips:
+                assert hook(exchange) is None
+    except Failure as failure:
+        assert found.refused is not None
+        assert found.refused.reason == failure.reason
+        return
+    assert found.call is not None
+    assert (found.route, found.call.backend, found.arm) == (route.name, exchange.backend, exchange.arm or None)
+    assert found.call.target == outgoing_target(snapshot.backends[exchange.backend], live).decode()
+    assert found.flags == tuple(exchange.flags or ())
+    shadows = route.mirror.shadows if route.mirror is not None else {}
+    assert [(copy.call.backend, copy.call.target) for copy in found.copies] == [
+        (name, shadow_target(shadows[name], live).decode()) for name in exchange.copies or ()
+    ]
 
 
 def test_the_json_holds_the_same() -> None:
-    found = explained("GET", "/other")
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Explanation) == found
-
-
-@pytest.mark.parametrize("target", ["other", "*", ""])
-def test_what_no_request_asks_for(target: str) -> None:
-    with pytest.raises(ValueError, match="is no target"):
-        explained("GET", target)
-
-
-def test_the_target_of_options() -> None:
-    assert explained("OPTIONS", "*").route is None
+    found = explained("POST", "/v2/models/iris/infer", ("x-user-id", "u1"))
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Explanation).words() == found.words()

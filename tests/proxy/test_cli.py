@@ -99,7 +99,7 @@ def test_explain_says_the_route_the_backend_and_why(folder: Path) -> None:
     assert "not iris: header x-employee is absent" in done.stdout
     assert "backend stable version 7" in done.stdout
     shown = json.loads(understudy(*words, "--json", folder=folder).stdout)
-    assert (shown["route"], shown["backend"], shown["passed_over"][0]["route"]) == ("all", "stable", "iris")
+    assert (shown["route"], shown["call"]["backend"], shown["passed_over"][0]["route"]) == ("all", "stable", "iris")
 
 
 def test_explain_says_when_no_route_takes_it_and_when_the_question_is_wrong(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from understudy.config.load import load_bytes
+from understudy.proxy.comparison.epochs import Epochs
 from understudy.proxy.supervisor import Generation, Rejected, Supervisor
 from understudy.proxy.telemetry.failures import Failures
 from understudy.proxy.telemetry.totals import Totals
@@ -31,14 +32,14 @@ def generation(folder: Path, sock: socket.socket, version: int = 1) -> Generatio
     (folder / "secret").write_text("s")
     loaded = load_bytes(CONFIG.encode(), file="understudy.yaml", base=str(folder))
     assert not loaded.mistakes, loaded.mistakes
-    return Generation(version, loaded.wire, str(folder), {"ingress": sock}, frozenset({"ingress"}))
+    return Generation(version, loaded.wire, str(folder), bytes(32), {"ingress": sock}, frozenset({"ingress"}))
 
 
 def supervised(scenario: Callable[[Supervisor, socket.socket], Awaitable[None]], silent_ticks: int = 30) -> None:
     """Run the scenario over one supervisor of one worker, and see to it that nothing is left."""
 
     async def main() -> None:
-        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), Failures(), 1, silent_ticks)
+        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), Failures(), Epochs(), 1, silent_ticks)
         with socket.create_server(("127.0.0.1", 0)) as sock:
             try:
                 async with asyncio.timeout(30):
