@@ -128,6 +128,7 @@ class Dispatch(Exchange):
     def _send_request(self, call: Call, target: Target, backend: Backend) -> None:
         request, intake = self.request, self._intake
         content, ended, length = request.content, request.ended, request.length
+        mirrored: Mirrored | None = None  # that hears of these bytes
         if ended and backend.json_rewrite is not None:
             content = rewritten_json(backend.json_rewrite, request, content)
             length = request.length = None if length is None and request.wraps is not None else len(content)
@@ -141,14 +142,14 @@ class Dispatch(Exchange):
             length = len(content)  # a filter may have put another body in its place
         elif intake is not None:
             content, ended = intake.release(), intake.ended
-            if self._mirrored is not None:
-                self._mirrored.take(content, ended)
-                intake.mirrored = self._mirrored
+            intake.mirrored = mirrored = self._mirrored
         call.send(
             cast(Caller, self), backend, request.method, outgoing_target(backend, request),
             outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
             ended, length, self._upgrade,
         )  # fmt: skip
+        if mirrored is not None:
+            mirrored.take(content, ended)
         if not ended and intake is not None and self._call is not None:
             intake.follow(call)
 

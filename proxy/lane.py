@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Mirror, Shadow
 from ..filters.api import Request
-from .breaker import Breaker
+from .breaker import PROBING, Breaker
 from .pool import BackendPool
 
 if TYPE_CHECKING:
@@ -59,15 +59,15 @@ class Lane:
         self.stats: CallStats = self._plane.stats.call(self.route, backend.name, backend.version, "shadow")
         self.copy_stats: CopyStats = self._plane.stats.copies_of(self.route, backend.name)
 
-    def refusal(self, live: str, request: Request, upgrades: bool) -> str:
-        """Why no copy of this request is sent; "" where one may be."""
+    def refusal(self, live: str, request: Request, size: int, upgrades: bool) -> str:
+        """Why no copy of this request is sent, of whose body `size` bytes are here; "" where one may be."""
         shadow = self.shadow
         if live == shadow.backend.name and not shadow.calibration:
             return "same_backend"
         if upgrades:
             return "not_mirrorable"
         length = request.length
-        if length is not None and length > shadow.max_body:
+        if size > shadow.max_body or (length is not None and length > shadow.max_body):
             return "body_too_large"
         return self._no_room()
 
@@ -93,8 +93,16 @@ class Lane:
         self._tokens -= 1.0
         return True
 
-    def judge(self, reason: str) -> None:
-        """Judge the shadow by how a copy ended; "" for a whole answer."""
+    @property
+    def probed(self) -> bool:
+        """Whether the copy that was just admitted is a probe: while it is under way, no other is admitted."""
+        return self.breaker.state == PROBING
+
+    def judge(self, reason: str, probes: bool) -> None:
+        """Judge the shadow by how a copy ended; "" for a whole answer. While a probe is under way, it alone counts:
+        those that began before the pause say nothing new."""
+        if self.probed and not probes:
+            return
         if not reason:
             self.breaker.succeeded()
         elif reason in _BLAMED:

@@ -17,7 +17,7 @@ from .telemetry.records import Pair
 from .telemetry.stats import SIZE_CLASSES
 
 if TYPE_CHECKING:
-    from ..config.snapshot import Backend
+    from ..config.snapshot import Backend, Shadow
     from . import trace
     from .lane import Lane
     from .plane import DataPlane
@@ -48,7 +48,7 @@ class Mirrored:
         self._live = live
         self._config = config
         self._copies: list[Copy] | None = None
-        self._refused: list[tuple[Lane, str]] = []
+        self._refused: list[tuple[Lane, Shadow, str]] = []
         self._early: list[bytes] = []
         self._early_ended = False
         self._first_byte = self._last = self._total = self._gap = 0.0
@@ -70,9 +70,9 @@ class Mirrored:
         for lane in self._plane.lanes.get(self._route, ()):
             lane.copy_stats.exchanges += 1
             if exchange.copies and lane.shadow.backend.name in exchange.copies:
-                reason = lane.refusal(exchange.backend, request, exchange.upgrades)
+                reason = lane.refusal(exchange.backend, request, len(content), exchange.upgrades)
                 if reason:
-                    self._refused.append((lane, reason))
+                    self._refused.append((lane, lane.shadow, reason))
                 else:
                     self._begin_copy(lane, request, spans, content, ended)
 
@@ -90,9 +90,9 @@ class Mirrored:
     def _failed(self, lane: Lane, copy: Copy | None) -> None:
         log.exception("route %s: a copy for %s failed in the proxy", lane.route, lane.shadow.backend.name)
         if copy is not None:
-            copy.abandon("shadow_error")
+            copy.abandon("not_mirrorable")
         else:
-            lane.judge("shadow_error")
+            lane.judge("not_mirrorable", lane.probed)
 
     # What live is sent.
 
@@ -130,7 +130,10 @@ class Mirrored:
             self._total = now - self.asked
         if self.waited_for and self._copies:
             for copy in self._copies:
-                copy.live_progressed()
+                try:
+                    copy.live_progressed()
+                except Exception:
+                    self._failed(copy.lane, copy)
 
     def live_over(self, status: int, reason: str | None, request_bytes: int) -> None:
         """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer."""
@@ -138,12 +141,12 @@ class Mirrored:
         self._live_status = status
         self._outcome = reason or (_BLAMELESS if self._total else "replaced")
         self._request_bytes = request_bytes
-        for lane, why in self._refused:
-            self._pair(lane, None, why)
-        self._refused.clear()
-        for copy in list(self._copies or ()):
+        for lane, shadow, why in self._refused:
+            self._pair(lane, shadow, None, why)
+        copies, self._copies = self._copies, []  # they know us: a cycle that only the collector would find
+        for copy in copies or ():
             if copy.over:
-                self._pair(copy.lane, copy, copy.reason)
+                self._pair(copy.lane, copy.shadow, copy, copy.reason)
             else:
                 try:
                     copy.live_over(reason or "")
@@ -153,11 +156,22 @@ class Mirrored:
     def copy_over(self, copy: Copy) -> None:
         """A copy has ended; it is paired now, or when live has ended too."""
         if self.over:
-            self._pair(copy.lane, copy, copy.reason)
+            self._pair(copy.lane, copy.shadow, copy, copy.reason)
 
-    def _pair(self, lane: Lane, copy: Copy | None, reason: str) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether the live exchange has ended, with the backend's whole answer."""
+        return self._outcome == _BLAMELESS
+
+    def _pair(self, lane: Lane, shadow: Shadow, copy: Copy | None, reason: str) -> None:
+        try:
+            self._count_pair(lane, shadow, copy, reason)
+        except Exception:
+            log.exception("route %s: a pair with %s is lost", lane.route, shadow.backend.name)
+
+    def _count_pair(self, lane: Lane, shadow: Shadow, copy: Copy | None, reason: str) -> None:
         """Count the copy and tell control of the pair."""
-        live, shadow, stats = self._live, lane.shadow, lane.copy_stats
+        live, stats = self._live, lane.copy_stats
         sent = copy is not None and copy.sent
         censored = copy is not None and copy.censored
         size = bisect_left(SIZE_CLASSES, self._request_bytes)

@@ -51,8 +51,8 @@ def rewritten_path(rewrite: PathRewrite, path: bytes) -> bytes:
 def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) -> bytes:
     """The body with these top-level fields replaced; every other value keeps its very bytes.
 
-    A body that is no JSON object goes on as it came: the backend says what is wrong with it. Raises Failure with
-    status 415 for a compressed body, which would silently reach the wrong model.
+    A body that is no JSON object goes on as it came: the backend says what is wrong with it. Raises Failure for what
+    would silently reach the wrong model: with status 415 for a compressed body, for one that nests too deeply to read.
     """
     if not content or b"json" not in (request.get(b"content-type") or b"json").lower():
         return content
@@ -60,6 +60,8 @@ def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) 
         raise Failure("bad_request", "this backend's JSON fields are rewritten: send the body uncompressed", status=415)
     try:
         fields = msgspec.json.decode(content, type=_Fields)
+    except RecursionError:
+        raise Failure("bad_request", "this backend's JSON fields are rewritten: the body nests too deeply") from None
     except msgspec.MsgspecError:
         return content
     for name, value in values.items():

@@ -7,6 +7,7 @@ it holds beyond its connection's buffers is charged to its lane (lane.py) and bo
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from .lane import Lane
     from .mirrored import Mirrored
     from .pool import Target
+
+log = logging.getLogger(__name__)
+
+_MARK: Final = b"x-understudy-shadow"  # of the last proxy that copied, where a trusted peer's copy is copied again
 
 HEAD_START_BYTES: Final = 256 * 1024
 """A copy's answer may be twice as long as the live one and so much; beyond that it waits for live, or is cut."""
@@ -37,13 +42,14 @@ class Copy:
     """
 
     __slots__ = (
-        "_call", "_charged", "_ended", "_finished", "_held", "_last", "_request", "_size", "_target", "_timer",
-        "_waits", "_writable", "first_byte", "gap", "headers", "held_back", "lane", "mirrored", "over", "reason",
-        "response_bytes", "sent", "status", "total",
+        "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size", "_stats",
+        "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back", "lane",
+        "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "status", "total",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
         self.lane = lane
+        self.shadow = lane.shadow  # as it was asked: a reload changes the lane's
         self.mirrored = mirrored
         self.headers = headers
         self.over = False
@@ -59,6 +65,9 @@ class Copy:
         self._timer: asyncio.TimerHandle | None = None
         self._held: list[bytes] = []
         self._charged = 0
+        self._writing = 0  # the size of what is just being written
+        self._probes = lane.probed
+        self._stats = lane.stats
         self._size = 0
         self._last = 0.0
         self._ended = False
@@ -70,8 +79,8 @@ class Copy:
         """Ask for a connection, with as much of the body as live was sent so far."""
         lane = self.lane
         lane.copies.add(self)
-        lane.stats.in_flight += 1
-        seconds = lane.shadow.backend.total_timeout
+        self._stats.in_flight += 1
+        seconds = self.shadow.backend.total_timeout
         if seconds:
             self._timer = lane.loop.call_later(seconds, self.abandon, "shadow_timeout")
         if content:
@@ -90,11 +99,11 @@ class Copy:
             return
         self._ended = ended
         self._size += len(chunk)
-        if self._size > self.lane.shadow.max_body:
+        if self._size > self.shadow.max_body:
             self.abandon("body_too_large")
         elif self.sent and self._writable and self._call is not None:
             if chunk:
-                self._call.write(chunk)
+                self._write(self._call, chunk)
             if ended:
                 self._finish()
         else:
@@ -120,12 +129,12 @@ class Copy:
         if self.over:
             return
         gone = reason == "client_gone"
-        if gone and not (self._ended and self.lane.shadow.finish):
+        if gone and not (self._ended and self.shadow.finish):
             self.abandon("client_gone")
         elif not self._ended:
             self.abandon("live_over")
         elif self._waits:
-            self.abandon("shadow_error")
+            self._cut_short()
 
     def _charge(self, size: int) -> None:
         lane = self.lane
@@ -133,7 +142,7 @@ class Copy:
         lane.held += size
         if lane.held > lane.max_bytes:
             self.abandon("budget_bytes")
-        elif self._charged > lane.shadow.max_body + HEAD_START_BYTES:
+        elif self._charged > self.shadow.max_body + HEAD_START_BYTES:
             self.abandon("slow_shadow")
 
     def _release(self, size: int) -> None:
@@ -150,34 +159,68 @@ class Copy:
             return
         self._target = target
         self._call = call
-        if self._ended or self.lane.shadow.backend.json_rewrite is None:
-            self._send(call)
+        try:
+            if self._ended or self.shadow.backend.json_rewrite is None:
+                self._send(call)
+        except Exception:
+            log.exception("route %s: a copy for %s failed in the proxy", self.lane.route, self.shadow.backend.name)
+            self.abandon("not_mirrorable")
 
     def unavailable(self, failure: Failure, target: Target | None) -> None:
         """No connection was to be had; a copy asks only once."""
         self._end("budget_requests" if failure.reason == "overloaded" else "shadow_error")
 
     def _send(self, call: Call) -> None:
-        request, target, backend = self._request, self._target, self.lane.shadow.backend
+        request, target, backend = self._request, self._target, self.shadow.backend
         assert request is not None and target is not None
-        self._request = None
-        self.sent = True
-        self._finished = self._ended
-        held, self._held = self._held, []
-        content = held[0] if len(held) == 1 else b"".join(held)
-        self._release(self._charged)
-        length = self._size if self._ended else request.length
+        held = self._held
+        length = request.length
+        if self._ended:
+            length = self._size
+        elif request.wraps is not None:
+            length = None  # the declared one is live's, whose own rewriting may change it yet
         if backend.json_rewrite is not None:
             try:
-                content = rewritten_json(backend.json_rewrite, request, content)
+                content = rewritten_json(backend.json_rewrite, request, b"".join(held))
             except Failure:
                 self.abandon("not_mirrorable")
                 return
             length = len(content)
+            held = [content] if content else []
+        whole = self._ended and len(held) <= 1
+        first, self._held = held[0] if held else b"", held[1:]
+        self._request = None
+        self.sent = True
+        self._finished = whole
+        self._release(self._charged)
+        self._writing = len(first)
         call.send(
-            cast(Caller, self), backend, request.method, shadow_target(self.lane.shadow, request),
-            outgoing_authority(backend, target.endpoint, request), self.headers, content, self._ended, length, None,
+            cast(Caller, self), backend, request.method, shadow_target(self.shadow, request),
+            outgoing_authority(backend, target.endpoint, request), self.headers, first, whole, length, None,
         )  # fmt: skip
+        if not self._writable:
+            self._charge(sum(map(len, self._held)))
+        elif self._held:
+            self._write_held(call)
+
+    def _write(self, call: Call, chunk: bytes) -> None:
+        self._writing = len(chunk)
+        call.write(chunk)
+
+    def _write_held(self, call: Call) -> None:
+        """Write what was held, as far as the shadow takes it; what its connection keeps is charged already."""
+        held, self._held = self._held, []
+        for at, chunk in enumerate(held):
+            self._write(call, chunk)
+            if self.over:
+                return
+            if not self._writable:
+                rest = held[at + 1 :]
+                self._held = rest
+                self._charge(sum(map(len, rest)))
+                return
+        if self._ended:
+            self._finish()
 
     # The shadow's words: `Caller`.
 
@@ -187,22 +230,11 @@ class Copy:
         if call is None or self.over:
             return
         self._writable = writable
-        if not writable:
-            self._charge(call.unsent())
+        if not writable:  # bytes are kept whole until the last of them has left
+            self._charge(max(call.unsent(), self._writing))
             return
         self._release(self._charged)
-        held, self._held = self._held, []
-        for at, chunk in enumerate(held):
-            call.write(chunk)
-            if self.over:
-                return
-            if not self._writable:  # the write filled it again, and what it keeps is charged already
-                rest = held[at + 1 :]
-                self._held = rest
-                self._charge(sum(map(len, rest)))
-                return
-        if self._ended:
-            self._finish()
+        self._write_held(call)
 
     def call_interim(self, status: int, headers: Headers) -> None:
         """Nobody waits for it."""
@@ -229,7 +261,7 @@ class Copy:
             self._end("")
         elif self._is_ahead():
             if self.mirrored.over:
-                self.abandon("shadow_error")
+                self._cut_short()
             elif self._call is not None and not self._waits:
                 self._waits = True
                 self.held_back = self.mirrored.waited_for = True
@@ -237,6 +269,10 @@ class Copy:
 
     def _is_ahead(self) -> bool:
         return self.response_bytes > 2 * self.mirrored.live_bytes + HEAD_START_BYTES
+
+    def _cut_short(self) -> None:
+        """It answers at greater length than a copy may: to be blamed only where live answered whole."""
+        self.abandon("shadow_error" if self.mirrored.complete else "live_over")
 
     def call_switched(self, response: Response, first: bytes) -> None:
         """Never asked for."""
@@ -278,10 +314,10 @@ class Copy:
         lane.copies.discard(self)
         lane.pool.forget(self)
         lane.pool.leave(self._target)
-        lane.stats.in_flight -= 1
+        self._stats.in_flight -= 1
         first_byte = self.first_byte or None
-        count_call(lane.stats, self.status, reason or None, first_byte, self.total, self._size, self.response_bytes)
-        lane.judge(reason)
+        count_call(self._stats, self.status, reason or None, first_byte, self.total, self._size, self.response_bytes)
+        lane.judge(reason, self._probes)
         self.mirrored.copy_over(self)
 
     @property
@@ -296,10 +332,10 @@ def shadow_headers(request: Request, lane: Lane, traceparent: bytes, carried: He
     removed = shadow.removed
     headers: Headers = []
     for line in request.headers:
-        if line[0] not in removed:
+        if line[0] not in removed and line[0] != _MARK:
             headers.append(line if line[0] != b"idempotency-key" else (line[0], lane.own_key(line[1])))
     headers += shadow.set
-    headers.append((b"x-understudy-shadow", lane.name))
+    headers.append((_MARK, lane.name))
     headers.append((b"traceparent", traceparent))
     if carried:
         headers += carried

@@ -119,6 +119,12 @@ def test_a_compressed_body_is_415(coding: bytes) -> None:
     assert rewritten(b"{}", (b"content-encoding", b"Identity")) == b'{"model":"iris-8"}'
 
 
+def test_a_body_that_nests_too_deeply_to_be_read_is_400() -> None:
+    content = b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    with pytest.raises(Failure, match="nests too deeply"):
+        rewritten_json({"model": "x"}, request_of(), content)
+
+
 def test_the_host_is_kept_or_the_endpoints_or_a_name() -> None:
     endpoint, request = Endpoint("10.0.0.7", 9001), request_of()
 

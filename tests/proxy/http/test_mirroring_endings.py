@@ -1,0 +1,111 @@
+"""Where copies end early or oddly: what they held is given back, and a shadow is blamed for its own failures alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from understudy.filters.api import Exchange
+
+from tests.kit.acting import Does
+from tests.kit.configured import snapshot_of
+from tests.kit.conversation import on_the_loop
+from tests.kit.shadows import document_of, mirror, mirroring, ok, post
+
+DEEP = b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+JSON = b"Content-Type: application/json\r\n"
+REWRITES = {"rewrite": {"json": {"model": "next"}}}
+MIB = 1024 * 1024
+
+
+@on_the_loop
+async def test_a_body_that_the_shadow_cannot_be_asked_with_ends_the_copy_alone() -> None:
+    async with mirroring(shadow=REWRITES) as stage:
+        client = await stage.connect()
+        client.send(post(DEEP, JSON))
+        call, asked = await stage.live.call()
+        assert asked.body == DEEP
+        call.send(ok())
+        assert (await client.message()).status == 200
+        pair = await stage.pair()
+        assert (pair.sent, pair.shadow_outcome) == (False, "not_mirrorable")
+        assert stage.lane.copy_stats.dropped == {"not_mirrorable": 1}
+        assert stage.lane.breaker.failures == 0
+
+
+@on_the_loop
+async def test_a_reload_with_a_new_version_while_a_copy_is_under_way() -> None:
+    async with mirroring() as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        live.send(ok())
+        assert (await client.message()).status == 200
+        plane = stage.proxy.plane
+        text = document_of(
+            stage.live.url, [stage.shadow.url], [mirror([{"backend": "next"}])], shadow={"version": "10"}
+        )
+        plane.apply(replace(snapshot_of(text, plane), version=2))
+        shadow.send(ok())
+        pair = await stage.pair()
+        assert (pair.shadow_version, pair.config, pair.shadow_outcome) == ("9", 1, "complete")
+        await stage.over()
+        assert [(each.key.version, each.in_flight) for each in plane.stats.calls() if each.key.role == "shadow"] == [
+            ("9", 0), ("10", 0),
+        ]  # fmt: skip
+
+
+@on_the_loop
+async def test_the_bytes_that_are_here_already_are_held_against_max_body() -> None:
+    here = asyncio.Event()
+    seen: list[Any] = []
+
+    async def selects(exchange: Exchange) -> None:
+        exchange.copies = ["next"]
+        seen.append(exchange)
+        await here.wait()
+
+    async with mirroring(
+        {"max_body": "1KiB"}, backend={"keep_alive": "30s"}, build=lambda _: [Does(on_request=selects)]
+    ) as stage:
+        here.set()
+        client, live, _, shadow, _ = await stage.asked(post(b"warm"))
+        live.send(ok())
+        shadow.send(ok())
+        await client.message()
+        await stage.pair()
+        here.clear()
+        body = bytes(4096)
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n%b\r\n0\r\n\r\n" % body)
+        await stage.proxy.settled(lambda: len(seen) == 2 and seen[1]._intake.size == 4096)
+        here.set()
+        assert (await live.message()).body == body
+        live.send(ok())
+        await client.message()
+        pair = await stage.pair(2)
+        assert (pair.sent, pair.shadow_outcome) == (False, "body_too_large")
+
+
+@on_the_loop
+async def test_a_long_answer_beside_a_live_failure_is_not_blamed_on_the_shadow() -> None:
+    async with mirroring() as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        shadow.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * MIB) + bytes(MIB))
+        await stage.proxy.settled(lambda: any(each._waits for each in stage.lane.copies))
+        live.reset()
+        assert (await client.message()).status == 502
+        pair = await stage.pair()
+        assert (pair.live_outcome, pair.shadow_outcome) == ("upstream_closed", "live_over")
+        assert stage.lane.breaker.failures == 0
+
+
+@on_the_loop
+async def test_an_answer_much_longer_than_live_s_is_cut() -> None:
+    async with mirroring() as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        shadow.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * MIB) + bytes(MIB))
+        live.send(ok())
+        assert (await client.message()).body == b"ok"
+        pair = await stage.pair()
+        assert (pair.live_outcome, pair.shadow_outcome) == ("complete", "shadow_error")
+        assert pair.shadow_bytes <= MIB
+        assert stage.lane.breaker.failures == 1
