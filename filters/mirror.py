@@ -14,10 +14,12 @@ import msgspec
 from .api import Exchange, Filter, FilterConfig, Services, Told
 from .bucketing import Sample, uniform
 from .fields import remove_mistakes, set_mistakes
-from .keys import KeyOf, key_mistakes
+from .keying import MISSING, KeyReader
+from .keys import Key, KeyOf, KeySource, key_mistakes
 from .matching import Condition, Mistakes
 from .predicates import compile_condition
 from .rewriting import PathRewriting, path_mistakes
+from .telling import key_words
 from .units import Count, Duration, FieldValue, Percent, Size
 
 CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"})
@@ -56,12 +58,25 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _mistakes(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield from key_mistakes(self.sample_by, "sample_by")
+        yield from _sampling_mistakes(self.sample_by)
         if self.when is not None:
             yield from ((("when", *inner), text) for inner, text in self.when.mistakes())
         yield from remove_mistakes(self.remove_headers, "remove_headers")
         yield from set_mistakes(self.set_headers, "set_headers")
         if self.rewrite is not None:
             yield from path_mistakes(self.rewrite.path, "rewrite", "path")
+
+
+def _sampling_mistakes(key: KeyOf | None) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Whom a shadow hears must not show to the client."""
+    if isinstance(key, Key):
+        if key.missing == "refuse":
+            yield (
+                ("sample_by", "missing"),
+                "refuse would refuse live requests for a shadow's sake; allowed: backend, random",
+            )
+        if key.issue or any(isinstance(each, KeySource) and each.issue for each in key.first or ()):
+            yield ("sample_by",), "issue would send the client a cookie for a shadow's sake; let a split issue it"
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -99,7 +114,7 @@ class MirrorFilter(Filter):
 
     def __init__(self, config: MirrorConfig, services: Services) -> None:
         super().__init__(config, services)
-        self._selections = [_Selection(shadow) for shadow in config.to]
+        self._selections = [_Selection(shadow, services, self) for shadow in config.to]
         plain = all(each.always for each in self._selections)
         self._all = [each.shadow.backend for each in self._selections] if plain else None
 
@@ -120,8 +135,9 @@ class MirrorFilter(Filter):
 class _Selection:
     """Whether one shadow hears a request."""
 
-    def __init__(self, shadow: Shadow) -> None:
+    def __init__(self, shadow: Shadow, services: Services, owner: Filter) -> None:
         self.shadow = shadow
+        self._reader = KeyReader(shadow.sample_by, services, owner) if shadow.sample_by is not None else None
         self._meets = compile_condition(shadow.when) if shadow.when is not None else None
         self._sample = Sample(shadow.salt or f"mirror/{shadow.backend}", shadow.percent / 100)
         self.always = self._meets is None and shadow.percent >= 100 and shadow.sample_by is None
@@ -129,7 +145,13 @@ class _Selection:
     def takes(self, exchange: Exchange) -> bool:
         if self._meets is not None and not self._meets(exchange.request):
             return False
-        return self.shadow.percent >= 100 or self._sample.takes(exchange.id)
+        if self.shadow.percent >= 100:
+            return True
+        key, _ = self._key(exchange)
+        return key is not None and self._sample.takes(key)
+
+    def _key(self, exchange: Exchange) -> tuple[bytes | None, int]:
+        return (exchange.id, MISSING) if self._reader is None else self._reader.read(exchange)
 
     def told(self, exchange: Exchange) -> tuple[str, dict[str, Any]]:
         """The decision in words, and as plain values."""
@@ -137,7 +159,14 @@ class _Selection:
         facts: dict[str, Any] = {"backend": shadow.backend, "percent": shadow.percent, "selected": False}
         if self._meets is not None and not self._meets(exchange.request):
             return f"shadow {shadow.backend} does not hear it: its condition is not met", facts
-        u = facts["u"] = round(uniform(exchange.id, self._sample.seed), 6)
-        facts["selected"] = selected = self.takes(exchange)
-        compared = f"the request id falls at {u * 100:.2f} of 100, its share is {shadow.percent:g} %"
-        return f"shadow {shadow.backend} {'hears' if selected else 'does not hear'} it: {compared}", facts
+        if shadow.percent >= 100:
+            facts["selected"] = True
+            return f"shadow {shadow.backend} hears it, as every request", facts
+        key, source = self._key(exchange)
+        whose = "the request id" if self._reader is None else key_words(self._reader, source)
+        if key is None:
+            return f"shadow {shadow.backend} does not hear it: no key ({whose})", facts
+        u = facts["u"] = round(uniform(key, self._sample.seed), 6)
+        facts["selected"] = self._sample.takes(key)
+        compared = f"{whose} falls at {u * 100:.2f} of 100, its share is {shadow.percent:g} %"
+        return f"shadow {shadow.backend} {'hears' if facts['selected'] else 'does not hear'} it: {compared}", facts
