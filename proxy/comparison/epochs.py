@@ -78,10 +78,11 @@ class Epochs:
 
 def why_new(former: Document, new: Document) -> Literal["configuration", "version"] | None:
     """Why pairs of these two configurations must not be added up; None: they may be."""
-    versions = {name: part.version for name, part in former.backends.items()}
-    if any(versions.get(name, part.version) != part.version for name, part in new.backends.items()):
+    both = [(former.backends[name], new.backends[name]) for name in former.backends.keys() & new.backends.keys()]
+    if any(before.version != after.version for before, after in both):
         return "version"
-    return "configuration" if _who_answers(former) != _who_answers(new) else None
+    same = all((before.endpoints, before.rewrite) == (after.endpoints, after.rewrite) for before, after in both)
+    return None if same and _who_answers(former) == _who_answers(new) else "configuration"
 
 
 def tolerance_of(document: Document | None, route: str, shadow: str) -> float:
@@ -103,12 +104,10 @@ def shadows(document: Document) -> Iterator[tuple[str, Shadow]]:
 
 def _who_answers(document: Document) -> Any:
     """Which exchanges whom reach: all that a comparison depends on. Tolerances only judge it."""
-    backends = {name: (part.endpoints, part.rewrite) for name, part in document.backends.items()}
-    routes = [
+    return [
         (route.name, route.match, route.backend, [_without_tolerance(each) for each in route.filters if _decides(each)])
         for route in document.routes
     ]
-    return backends, routes
 
 
 def _decides(config: object) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from understudy.filters.keyuse import MOST_HOT, KeyUse
 from understudy.proxy.messages import Records, Report
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
 from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
-from understudy.proxy.telemetry.stats import CallKey, CallStats, Gauges, ListenerGauge, PoolGauge, Stats
+from understudy.proxy.telemetry.stats import CallKey, CallStats, CopyStats, Gauges, ListenerGauge, PoolGauge, Stats
 from understudy.proxy.telemetry.totals import Totals
 
 KEY = CallKey("r", "b", "1")
@@ -157,3 +158,68 @@ def test_a_client_that_left_is_no_failure_to_look_at() -> None:
     stats = Stats()
     stats.fail("r", "b", None, 0, "client_gone", b"id", 0.5)
     assert stats.records.take() == []
+
+
+def copies(selected: int, *, sent: int = 0, held_bytes: int = 0, breaker: str = "closed", **dropped: int) -> CopyStats:
+    stats = Stats().copies_of("r", "next")
+    stats.exchanges, stats.selected, stats.sent, stats.complete = selected + 1, selected, sent, sent
+    stats.selected_by_size[0], stats.sent_by_size[0] = selected, sent
+    stats.dropped, stats.held_bytes = dropped, held_bytes
+    stats.breaker = breaker  # type: ignore[assignment]
+    return stats
+
+
+def mirrored(*each: CopyStats) -> Report:
+    whole = report(gauges=Gauges())
+    whole.copies = list(each)
+    return whole
+
+
+def test_copies_are_summed_over_workers_and_the_worst_breaker_shows() -> None:
+    totals = Totals()
+    totals.update(0, mirrored(copies(5, sent=4, held_bytes=10, budget_bytes=1)))
+    totals.update(1, mirrored(copies(7, sent=4, held_bytes=5, breaker="open", budget_bytes=1, breaker_open=2)))
+    found = totals.copies()["r", "next"]
+    assert (found.exchanges, found.selected, found.sent, found.complete) == (14, 12, 8, 8)
+    assert found.dropped == {"budget_bytes": 2, "breaker_open": 2}
+    assert (found.selected_by_size[0], found.sent_by_size[0], found.held_bytes, found.breaker) == (12, 8, 15, "open")
+
+
+def test_copies_of_a_dead_worker_stay_counted_but_hold_nothing() -> None:
+    totals = Totals()
+    totals.update(0, mirrored(copies(5, sent=4, held_bytes=10, breaker="open", budget_bytes=1)))
+    totals.retire(0)
+    totals.update(0, mirrored(copies(2, sent=2)))
+    found = totals.copies()["r", "next"]
+    assert (found.selected, found.sent, found.dropped) == (7, 6, {"budget_bytes": 1})
+    assert (found.held_bytes, found.breaker) == (0, "closed")
+    totals.retire(0)
+    assert totals.copies()["r", "next"].selected_by_size[0] == 7
+
+
+def test_copies_and_keys_of_a_report_in_parts_are_kept_until_the_next() -> None:
+    totals = Totals()
+    first = mirrored(copies(5))
+    first.keys = [KeyUse("e", 3)]
+    totals.update(0, first)
+    totals.update(0, report(call(1), gauges=None))
+    assert totals.copies()["r", "next"].selected == 5
+    assert totals.keys()["e"].requests == 3
+
+
+def test_keys_are_summed_over_workers_living_and_dead_and_the_hottest_stay() -> None:
+    totals = Totals()
+    for worker in range(3):
+        use = KeyUse("e")
+        for number in range(300):
+            use.note(1 if number % 2 else worker * 1000 + number)
+        use.missing, use.issued = 4, 2
+        whole = report(gauges=Gauges())
+        whole.keys = [use]
+        totals.update(worker, whole)
+    totals.retire(2)
+    found = totals.keys()["e"]
+    assert (found.requests, found.missing, found.issued) == (900, 12, 6)
+    assert len(found.hot) <= MOST_HOT
+    assert max(found.hot, key=found.hot.__getitem__) == 1
+    assert 450 - 900 / MOST_HOT <= found.hot[1] <= 450
