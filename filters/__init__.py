@@ -5,15 +5,15 @@ None: the YAML is checked, the filter comes later, and `validate` and `run` say 
 
 from .api import Filter, FilterConfig
 from .dedup import DedupConfig
-from .flags import FlagsConfig
+from .flags import FlagsConfig, FlagsFilter
 from .headers import HeadersConfig, HeadersFilter
 from .mirror import MirrorConfig, MirrorFilter
-from .split import SplitConfig
+from .split import SplitConfig, SplitFilter
 
 FILTERS: dict[type[FilterConfig], type[Filter] | None] = {
     HeadersConfig: HeadersFilter,
-    FlagsConfig: None,
+    FlagsConfig: FlagsFilter,
     DedupConfig: None,
-    SplitConfig: None,
+    SplitConfig: SplitFilter,
     MirrorConfig: MirrorFilter,
 }

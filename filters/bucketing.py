@@ -8,12 +8,12 @@ The reference, in whole (tests/filters/vectors.json has examples to check anothe
     the arm with the largest score takes the key; of equal scores the arm whose name sorts first; weight 0: none
 
 This is rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM
-Transactions on Networking 6(1), 1998) with the logarithmic weights of Schindelhauer and Schomaker ("Weighted distributed
-hash tables", SPAA 2005): -ln(u) / weight is exponentially distributed with the weight as its rate, so an arm comes
-first in proportion to its weight, and an arm whose weight grows takes keys from others and gives none away. When shares
-change by delta (half the sum of the absolute changes), at least delta of the keys move, and at most 2 delta / (1 + delta)
-(Moulton and Jiang, "Maximally consistent sampling and the Jaccard index of probability distributions", ICDM Workshops
-2018).
+Transactions on Networking 6(1), 1998) with the logarithmic weights of Schindelhauer and Schomaker ("Weighted
+distributed hash tables", SPAA 2005): -ln(u) / weight is exponentially distributed with the weight as its rate, so an
+arm comes first in proportion to its weight, and one whose weight grows takes keys from others and gives none away. When
+shares change by delta (half the sum of the absolute changes), at least delta of the keys move, and at most
+2 delta / (1 + delta) (Moulton and Jiang, "Maximally consistent sampling and the Jaccard index of probability
+distributions", ICDM Workshops 2018).
 
 Pure: no clock, no randomness, no state but what a draw was built with.
 """
@@ -74,13 +74,11 @@ class Race:
         best = 0
         lowest = 0.0  # ln(u) is below 0: the largest score is the lowest weight / ln(u)
         if count > 1:
-            at = 0
-            for weight, seed in self._entrants:
+            for at, (weight, seed) in enumerate(self._entrants):
                 each = weight / log(((xxh64_intdigest(key, seed) >> 12) + 0.5) * _STEP)
                 if each < lowest:
                     lowest = each
                     best = at
-                at += 1
         return best
 
     def standings(self, key: bytes) -> list[Standing]:
@@ -96,8 +94,8 @@ class Rollout:
     """Whether a key is among the first `percent` of a gradual rollout.
 
     It is the race of the arm at `percent` against the route's default backend at the rest: under the salt of a split
-    between the same two, whoever is in at 1 % here is in the arm at 10 % there. Where both have one name, the other side
-    is the arm "".
+    between the same two, whoever is in at 1 % here is in the arm at 10 % there. Where both have one name, the other
+    side is the arm "".
 
     Mutable: the race against the default backend that was met last.
     """

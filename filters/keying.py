@@ -59,12 +59,10 @@ class KeyReader:
 
         Raises Failure("key_missing") where the configuration refuses requests without a key.
         """
-        at = 0
-        for source in self._sources:
+        for at, source in enumerate(self._sources):
             key = source(exchange)
             if key:
                 return key, at
-            at += 1
         if self._stands_in:
             key = exchange.request.fields.get(_RETRY_HEADER)
             return (key, RETRIED) if key else (self._random(), DRAWN)
