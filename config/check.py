@@ -40,7 +40,7 @@ def check(document: Document, base: str) -> Found:
     yield from _routes(document)
     yield from _below(("admin",), parts.admin(document.admin))
     yield from _binds(document)
-    yield from parts.stores(document)
+    yield from parts.stores(document, base)
     if document.telemetry is not None:
         yield from _below(("telemetry",), parts.telemetry(document.telemetry, base))
     yield from _egress(document)

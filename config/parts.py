@@ -62,12 +62,16 @@ def admin(part: AdminPart) -> Found:
             yield ("hosts", at), text
 
 
-def stores(document: Document) -> Found:
-    """The ledger's URL, and the secret that a shared one needs."""
+def stores(document: Document, base: str) -> Found:
+    """The ledger's URL, the secret that is kept beside a file, and the one that a shared one needs."""
     if document.stores is None:
         return
     ledger = document.stores.ledger
-    yield from _parsed(("stores", "ledger"), ledger, check_ledger)
+    wrong = list(_parsed(("stores", "ledger"), ledger, check_ledger))
+    yield from wrong
+    beside = own_secret.kept_at(document) if document.secret is None and not wrong else None
+    if beside is not None:
+        yield from _own_secret(("stores", "ledger"), beside, base)
     if ledger.startswith(("redis://", "rediss://")) and document.secret is None:
         yield ("secret",), "is missing; a ledger shared through redis needs one: {file: PATH} or {env: NAME}"
 
@@ -104,7 +108,7 @@ def secrets(document: Document, base: str) -> Found:
                 yield path, "must hold exactly one of env and file"
             continue
         if path == ("secret",):
-            yield from _own_secret(ref, base)
+            yield from _own_secret(path, ref, base)
             continue
         try:
             text = value_text(references.read(ref, base))
@@ -115,18 +119,18 @@ def secrets(document: Document, base: str) -> Found:
                 yield path, f"the secret {text}"
 
 
-def _own_secret(ref: SecretRef, base: str) -> Found:
+def _own_secret(path: Path, ref: SecretRef, base: str) -> Found:
     """A file that is missing is made at start, in a folder that must be there."""
     if ref.file:
-        path = references.absolute(ref.file, base)
-        if not os.path.exists(path):
-            if os.path.dirname(path) != base and not os.path.isdir(os.path.dirname(path)):
-                yield ("secret",), f"the file {ref.file} cannot be made: its folder is missing"
+        file = references.absolute(ref.file, base)
+        if not os.path.exists(file):
+            if os.path.dirname(file) != base and not os.path.isdir(os.path.dirname(file)):
+                yield path, f"the file {ref.file} cannot be made: its folder is missing"
             return
     try:
         own_secret.read(ref, base)
     except ValueError as error:
-        yield ("secret",), str(error)
+        yield path, str(error)
 
 
 def _references(document: Document) -> Iterator[tuple[Path, SecretRef]]:

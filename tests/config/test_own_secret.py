@@ -104,6 +104,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         resolve(document(secret={"file": "nowhere/own.secret"}), str(tmp_path))
 
 
+def test_no_folder_for_the_ledger_and_its_secret(tmp_path: Path) -> None:
+    (mistake,) = loaded(tmp_path, stores={"ledger": f"sqlite://{tmp_path}/nowhere/ledger.db"}).mistakes
+    assert (mistake.path, "cannot be made: its folder is missing" in mistake.text) == ("stores.ledger", True)
+
+
 @pytest.mark.parametrize(("mode", "count"), [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1), (0o620, 1)])
 def test_a_file_that_others_may_read(tmp_path: Path, mode: int, count: int) -> None:
     file = tmp_path / "own.secret"
