@@ -1,4 +1,4 @@
-"""`make demo`: start two models and the proxy, ask, load, look, and stop everything.
+"""`make demo`: start three models and the proxy, ask, load, look, compare, and stop everything.
 
 Exit status 0: every answer was right and every process ended well. 1: something failed, and says what.
 """
@@ -10,200 +10,174 @@ import asyncio
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
 
-from . import examples, load
-from .classifiers import KINDS, accuracy, flowers, split, train
-from .lineup import LINEUPS, Lineup
-from .load import Known
-from .processes import Failed, Process, free_port
-from .questions import Question, all_questions, chat, classify, essence
-
-CONFIG = Path(__file__).with_name("understudy.yaml")
-UNDERSTUDY = str(Path(sys.executable).with_name("understudy"))
-PORTS = {"ingress": 7080, "admin": 7081, "stable": 9001, "canary": 9002}
-"""The ports of the configuration; one that somebody has is exchanged for a free one."""
+from . import ending, examples, load, view
+from .classifiers import flowers
+from .lineup import LINEUPS
+from .load import Answer, Known, Load
+from .processes import Failed
+from .questions import all_questions, chat, classify, essence
+from .stage import Stage
+from .users import EMPLOYEE, crowd
+from .view import Times
 
 TIMEOUT = aiohttp.ClientTimeout(total=30)
+USERS = 400
+EXAMPLES = 3
+"""Requests that are shown, which the proxy counts like the others."""
+ADMIN = "http://127.0.0.1:7081"
+"""Where understudy's commands look for a running program when told nothing else."""
 
 
-class Demo:
-    """One run. Mutable: `processes` in the order in which they started."""
+async def show_examples(stage: Stage) -> None:
+    """One question by a user, by an employee, and by a visitor, each as a command and its answer."""
+    flower = flowers()[100].features
+    question = classify("a", flower) if "v2" in stage.lineup.protocols else chat(flower)
+    shown = [question, question, chat(flower) if "chat" in stage.lineup.protocols else question]
+    ada = {"x-user-id": "ada"}
+    for each, headers in zip(shown, (ada, {**ada, **EMPLOYEE}, {}), strict=True):
+        await examples.show(stage.session, stage.url("ingress"), each, headers)
 
-    def __init__(self, lineup: Lineup, folder: Path, session: aiohttp.ClientSession) -> None:
-        self.lineup = lineup
-        self.folder = folder
-        self.session = session
-        self.processes: list[Process] = []
-        taken: set[int] = set()
-        self.ports = {name: free_port(wanted, taken) for name, wanted in PORTS.items()}
 
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
-
-    async def start_models(self) -> None:
-        """Start both models at once and wait until they are loaded."""
-        print(f"Models: {self.lineup.title}")
-        if "v2" in self.lineup.protocols:
-            _print_accuracy()
-        started = []
-        for model in self.lineup.models:
-            command = [*model.command, "--port", str(self.ports[model.backend])]
-            started.append(await Process.start(model.backend, command, self.folder))
-            self.processes.append(started[-1])
-        for model, process in zip(self.lineup.models, started, strict=True):
-            took = await process.answers(self.session, self.url(model.backend) + model.ready)
-            where = f"{self.url(model.backend)}  pid {process.pid}"
-            print(f"  {model.backend}  {where}  {model.what}, ready after {took:.1f} s")
-
-    async def start_proxy(self) -> None:
-        """Start Understudy with demo/understudy.yaml, its ports exchanged where they are taken."""
-        text = CONFIG.read_text()
-        for name, port in PORTS.items():
-            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.ports[name]}")
-        config = self.folder / "understudy.yaml"
-        config.write_text(text)
-        process = await Process.start("understudy", [UNDERSTUDY, "run", "-c", str(config)], self.folder)
-        self.processes.append(process)
-        took = await process.answers(self.session, self.url("admin") + "/readyz")
-        print("Proxy: understudy run -c demo/understudy.yaml")
-        where = f"{self.url('ingress')}  admin {self.url('admin')}  pid {process.pid}"
-        print(f"  {where}  ready after {took:.1f} s\n")
-
-    async def show_examples(self) -> int:
-        """One prediction of each model, or one chat of each. Return how many were asked."""
-        flower = flowers()[100].features
-        shown: list[Question] = []
-        if "v2" in self.lineup.protocols:
-            shown += [classify("stable", "a", flower), classify("canary", "b", flower)]
-        if "chat" in self.lineup.protocols:
-            shown.append(chat("stable", flower))
-        if "v2" not in self.lineup.protocols:
-            shown.append(chat("canary", flower))
-        for question in shown:
-            await examples.show(self.session, self.url("ingress"), question)
-        return len(shown)
-
-    async def run_load(self, seconds: float, callers: int) -> int:
-        """Load the proxy and return how many answers came. Raises Failed when one answer was not the model's own."""
-        known = await self._known()
-        print(f"Load: {callers} callers for {seconds:g} s; every fifth flower goes to the canary;")
-        print("      each answer must be the one that the model gave when asked without the proxy")
-        tally = await load.run(
-            self.session,
-            self.url("ingress"),
-            known,
-            seconds=seconds,
-            callers=callers,
-            report=lambda lap, line: print(f"  {lap:3} s  {line}", flush=True),
-        )
-        print(f"  total  {tally.summary()}")
-        counts = ", ".join(f"{backend} {count:,}" for backend, count in sorted(tally.answers.items()))
-        wrong = tally.wrong.total()
-        print(f"  answers: {counts}; wrong: {wrong}\n")
-        if wrong:
-            raise Failed("\n".join(f"{count} times {what}" for what, count in tally.wrong.most_common(5)))
-        return tally.answers.total()
-
-    async def _known(self) -> list[Known]:
-        """All questions, and what the models answer without the proxy."""
-        known = []
-        # A connection for each: llama.cpp closes one after a stream without saying so.
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=TIMEOUT) as session:
-            for question in all_questions(self.lineup.protocols):
-                status, body = await load.ask(session, self.url(question.backend), question)
+async def known_answers(stage: Stage) -> Known:
+    """What both models answer to every question without the proxy. Raises Failed."""
+    known = {}
+    # A connection for each: llama.cpp closes one after a stream without saying so.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=TIMEOUT) as session:
+        for question in all_questions(stage.lineup.protocols):
+            for backend in ("stable", "canary"):
+                status, _, body = await load.ask(session, stage.url(backend), question)
                 if status != 200:
-                    raise Failed(f"{question.backend} itself answered {status}: {body[:200]!r}")
-                known.append((question, essence(question, body)))
-        return known
-
-    async def show_status(self, answers: int) -> None:
-        """What an operator sees. Raises Failed when the proxy counted other than we did, or is not healthy."""
-        print("$ understudy status")
-        counted = await self._counted(answers)
-        output, status = await _output([UNDERSTUDY, "status", "--admin", self.url("admin")])
-        print(output.rstrip() + "\n", flush=True)
-        if status != 0:
-            raise Failed(f"understudy status ended with {status}")
-        if counted != answers:
-            raise Failed(f"the proxy counted {counted} answers with status 200, the callers {answers}")
-
-    async def _counted(self, answers: int) -> int:
-        """The answers with status 200 that the proxy counted; workers tell control every second."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + 5
-        counted = -1
-        while counted != answers and clock() < end:
-            async with self.session.get(self.url("admin") + "/status") as response:
-                calls = (await response.json())["calls"]
-            counted = sum(call["statuses"].get("200", 0) for call in calls)
-        return counted
-
-    def logs(self) -> str:
-        """The last lines that each process wrote."""
-        return "\n".join(f"  {process.name}:\n{process.log_tail()}" for process in self.processes)
-
-    async def stop(self) -> bool:
-        """Stop the proxy, then the models; say of each how it ended. True when all ended well."""
-        print("Stopping:")
-        well = True
-        while self.processes:
-            process = self.processes.pop()
-            status = await process.stop()
-            print(f"  {process.name} (pid {process.pid}) ended with status {status}", flush=True)
-            if status not in (0, -signal.SIGTERM):
-                print(process.log_tail())
-                well = False
-        return well
+                    raise Failed(f"{backend} itself answered {status}: {body[:200]!r}")
+                known[question, backend] = essence(question, body)
+    return known
 
 
-def _print_accuracy() -> None:
-    training, test = split(flowers())
-    logistic, bayes = (accuracy(train(kind, training), test) for kind in KINDS)
+async def run_load(stage: Stage, seconds: float) -> list[Answer]:
+    """Load the proxy. Raises Failed when an answer was not the backend's own, or a user met another backend."""
+    users, rate_per_s = crowd(USERS), stage.lineup.rate_per_s
+    plan = Load(stage.url("ingress"), users, await known_answers(stage), seconds, rate_per_s)
     print(
-        f"  logistic regression names {logistic:.1%} and naive Bayes {bayes:.1%} of {len(test)} flowers not trained on"
+        f"Load: {USERS} users, {rate_per_s} requests a second. Flags send employees to the canary, the split one in ten"
     )
+    print("      of the others. All is mirrored, save at first and at last, when every user declines by a flag.")
+    print(view.HEAD)
+    before: Counter[str] = Counter()
+
+    async def report(second: float, answers: Sequence[Answer]) -> None:
+        now = await _counted(stage)
+        live = now["live"] - before["live"]
+        print(view.line(second, answers, (now["sent"] - before["sent"]) / live if live else None), flush=True)
+        before.update(now - before)
+
+    answers = await load.run(stage.session, plan, report)
+    wrong = Counter(answer.complaint for answer in answers if answer.complaint)
+    print(f"  {view.arms(users)}")
+    print(
+        f"  {len(answers):,} answers, compared with what their models say without the proxy; wrong: {wrong.total()}\n"
+    )
+    if wrong:
+        raise Failed("\n".join(f"{count} times {what}" for what, count in wrong.most_common(5)))
+    return answers
 
 
-async def _output(command: Sequence[str]) -> tuple[str, int | None]:
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    return output.decode(), process.returncode
+async def show_comparison(stage: Stage, answers: Sequence[Answer]) -> None:
+    """What an operator sees, and what it means. Raises Failed when the proxy counted other than we did."""
+    heard_of = sum(answer.rehearsed for answer in answers)
+    expected = Counter(live=EXAMPLES + len(answers), selected=EXAMPLES + heard_of)
+    clock = asyncio.get_running_loop().time
+    end = clock() + 5
+    while (counted := await _counted(stage)) != counted | expected and clock() < end:
+        continue
+    await stage.print_output("status")
+    for name, count in expected.items():
+        if counted[name] != count:
+            raise Failed(f"the proxy counted {counted[name]} {name} exchanges, the users {count}")
+    pair = ending.busiest(await stage.told("/compare"))
+    heard, unheard = (
+        Times.of(view.timed([answer for answer in answers if answer.rehearsed == rehearsed]))
+        for rehearsed in (True, False)
+    )
+    print(ending.sentence(pair, stage.lineup.slower, heard, unheard) + "\n")
+
+
+async def _counted(stage: Stage) -> Counter[str]:
+    """The answers with status 200 that the proxy counted, and the copies; workers tell control every second."""
+    status = await stage.told("/status")
+    counted: Counter[str] = Counter()
+    for call in status["calls"]:
+        if call["role"] == "live":
+            counted["live"] += call["statuses"].get("200", 0)
+    for copies in status.get("copies", ()):
+        counted.update(selected=copies["selected"], sent=copies["sent"])
+    return counted
 
 
 async def _run(options: argparse.Namespace) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    connector = aiohttp.TCPConnector(limit=0)
     with tempfile.TemporaryDirectory(prefix="understudy-demo-") as folder:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT) as session:
-            demo = Demo(LINEUPS[options.server], Path(folder), session)
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=TIMEOUT
+        ) as session:
+            stage = Stage(LINEUPS[options.server], Path(folder), session)
             try:
-                await demo.start_models()
-                await demo.start_proxy()
-                answers = await demo.show_examples()
-                answers += await demo.run_load(options.seconds, options.callers)
-                await demo.show_status(answers)
-                if options.stay:
-                    print(f"Staying: try the commands above against {demo.url('ingress')}; Ctrl-C ends it.", flush=True)
-                    await asyncio.Event().wait()
+                await _play(stage, options)
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise Failed(f"{type(error).__name__} {error}\n{demo.logs()}") from error
+                raise Failed(f"{type(error).__name__} {error}\n{stage.logs()}") from error
             finally:
-                well = await demo.stop()
+                well = await stage.stop()
             if not well:
                 raise Failed("a process did not end as it should, see above")
 
 
+async def _play(stage: Stage, options: argparse.Namespace) -> None:
+    await stage.start_models()
+    await stage.start_proxy()
+    await show_examples(stage)
+    await stage.print_output("explain", "--running", "POST", main_path(stage), "-H", "x-user-id: ada")
+    answers = await run_load(stage, options.seconds)
+    await show_comparison(stage, answers)
+    if options.stay:
+        print(staying(stage), flush=True)
+        await asyncio.Event().wait()
+
+
+def staying(stage: Stage) -> str:
+    """What to try while everything runs."""
+    admin = stage.url("admin")
+    elsewhere = [] if admin == ADMIN else [f"export UNDERSTUDY_ADMIN={admin}"]
+    config = stage.folder / "understudy.yaml"
+    commands = [
+        ". .venv/bin/activate",
+        *elsewhere,
+        "understudy status --watch",
+        f"understudy explain --running POST {main_path(stage)} -H 'x-user-id: you'",
+        f"sed -i 's/stable: 90, canary: 10/stable: 50, canary: 50/' {config} && understudy reload",
+        f"kill -STOP {stage.pid('next')}   # the shadow hangs, and no client waits for it; kill -CONT wakes it",
+        f"curl -s {admin}/compare",
+    ]
+    lines = "".join(f"  $ {command}\n" for command in commands)
+    return f"Staying until Ctrl-C. In a second terminal, in this folder, beside the curl commands above:\n{lines}"
+
+
+def main_path(stage: Stage) -> str:
+    """What most of the requests ask for."""
+    return all_questions(stage.lineup.protocols)[0].path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m demo", description="Two models, the proxy in front, and a load.")
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Three models, the proxy in front, and a load.")
     parser.add_argument("--server", choices=sorted(LINEUPS), default="builtin", help="which model servers to start")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of the load")
-    parser.add_argument("--callers", type=int, default=8, help="callers at the same time")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the load")
     parser.add_argument("--stay", action="store_true", help="keep everything running until Ctrl-C")
     options = parser.parse_args(arguments)
     try:

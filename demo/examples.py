@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import shlex
 import textwrap
+from collections.abc import Mapping
 
 import aiohttp
 
 from .processes import Failed
 from .questions import Question, delta_text
 
-SHOWN = ("content-type", "x-model-version", "x-request-id", "via")
+SHOWN = ("content-type", "x-understudy-backend", "x-request-id", "set-cookie")
 """The fields of an answer that are printed."""
 WIDTH = 118
 
 
-async def show(session: aiohttp.ClientSession, base: str, question: Question) -> None:
+async def show(
+    session: aiohttp.ClientSession, base: str, question: Question, headers: Mapping[str, str] | None = None
+) -> None:
     """Ask through the proxy and print both sides. Raises Failed for anything but 200."""
-    print(f"$ {curl(base, question)}")
+    asked = {"content-type": "application/json", **(headers or {})}
+    print(f"$ {curl(base, question, asked)}")
     began = asyncio.get_running_loop().time()
-    url = base + question.path
-    async with session.post(url, data=question.body, headers=question.headers) as response:
+    async with session.post(base + question.path, data=question.body, headers=asked) as response:
         print(f"  HTTP/1.1 {response.status} {response.reason}")
         for name in SHOWN:
             if name in response.headers:
@@ -52,8 +55,8 @@ async def _show_events(response: aiohttp.ClientResponse, began: float) -> None:
     print("  " + "·".join(word for word in words if word))
 
 
-def curl(base: str, question: Question) -> str:
+def curl(base: str, question: Question, headers: Mapping[str, str]) -> str:
     """The command that asks the same."""
-    headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in question.headers.items()]
-    flags = ["-N"] if question.streamed else []
-    return " ".join(["curl", *flags, base + question.path, *headers, "-d", shlex.quote(question.body.decode())])
+    fields = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    flags = ["-iN"] if question.streamed else ["-i"]
+    return " ".join(["curl", *flags, base + question.path, *fields, "-d", shlex.quote(question.body.decode())])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
+from .classifiers import MEMBERS
 from .processes import REPOSITORY
 
 Server: TypeAlias = Literal["builtin", "kserve", "mlserver", "llama"]
@@ -16,54 +17,82 @@ class Model(NamedTuple):
     """One model behind one backend of demo/understudy.yaml."""
 
     backend: str
+    version: str  # as the configuration names it
     what: str
     command: tuple[str, ...]  # without the port
     ready: str  # the path that answers 200 when the model is loaded
 
 
 class Lineup(NamedTuple):
-    """The models of one kind of server, and what may be asked of them."""
+    """The models of one kind of server, stable, canary and the shadow in this order, and what may be asked of them."""
 
     title: str
     models: tuple[Model, ...]
     protocols: tuple[Protocol, ...]
+    slower: str  # why the shadow is
+    rate_per_s: int  # requests, few enough for two CPUs
 
 
 def _python(server: str) -> str:
     return str(REPOSITORY / f".venv-{server}" / "bin" / "python")
 
 
-def _classifiers(python: str, module: str) -> tuple[Model, ...]:
-    def model(backend: str, what: str, kind: str, version: str) -> Model:
-        command = (python, "-m", module, "--model", kind, "--version", version)
-        return Model(backend, what, command, "/v2/models/iris/ready")
+def _classifiers(python: str, module: str, shadow: tuple[str, str]) -> tuple[Model, ...]:
+    """A shadow is (kind, what it is)."""
+    lines = [("stable", "7", "logistic", "logistic regression"), ("canary", "8", "bayes", "naive Bayes")]
+    return tuple(
+        Model(backend, version, what, (python, "-m", module, "--model", kind, "--version", version), READY)
+        for backend, version, kind, what in [*lines, ("next", "9", *shadow)]
+    )
 
-    return model("stable", "logistic regression", "logistic", "7"), model("canary", "naive Bayes", "bayes", "8")
+
+READY = "/v2/models/iris/ready"
+COMMITTEE = ("committee", f"{MEMBERS} naive Bayes models that answer with their mean")
+MORE_WORK = f"asks {MEMBERS} models where the others ask one"
+LAYERS = {"stable": 2, "canary": 2, "next": 4}
 
 
 def _language_models() -> tuple[Model, ...]:
-    def model(backend: str, seed: str) -> Model:
-        command = (_python("llama"), "-m", "demo.servers.on_llama", "--seed", seed)
-        return Model(backend, f"random weights, seed {seed}", command, "/health")
-
-    return model("stable", "7"), model("canary", "8")
+    command = (_python("llama"), "-m", "demo.servers.on_llama")
+    return tuple(
+        Model(
+            backend,
+            seed,
+            f"random weights, seed {seed}, {layers} layers",
+            (*command, "--seed", seed, "--layers", str(layers)),
+            "/health",
+        )
+        for seed, (backend, layers) in zip("789", LAYERS.items(), strict=True)
+    )
 
 
 LINEUPS: Mapping[Server, Lineup] = {
     "builtin": Lineup(
-        "two classifiers of Fisher's irises, trained just now",
-        _classifiers(sys.executable, "demo.model_server"),
+        "three classifiers of Fisher's irises, trained just now",
+        _classifiers(sys.executable, "demo.model_server", COMMITTEE),
         ("v2", "chat"),
+        MORE_WORK,
+        200,
     ),
     "kserve": Lineup(
-        "two classifiers of Fisher's irises behind KServe",
-        _classifiers(_python("kserve"), "demo.servers.on_kserve"),
+        "three classifiers of Fisher's irises behind KServe",
+        _classifiers(_python("kserve"), "demo.servers.on_kserve", COMMITTEE),
         ("v2",),
+        MORE_WORK,
+        120,
     ),
     "mlserver": Lineup(
-        "two scikit-learn classifiers of Fisher's irises behind MLServer",
-        _classifiers(_python("mlserver"), "demo.servers.on_mlserver"),
+        "three scikit-learn classifiers of Fisher's irises behind MLServer",
+        _classifiers(_python("mlserver"), "demo.servers.on_mlserver", ("forest", "a random forest")),
         ("v2",),
+        "walks a forest where the others do one multiplication",
+        100,
     ),
-    "llama": Lineup("two tiny language models behind llama.cpp", _language_models(), ("chat",)),
+    "llama": Lineup(
+        "three tiny language models behind llama.cpp",
+        _language_models(),
+        ("chat",),
+        f"computes {LAYERS['next']} layers where the others compute {LAYERS['stable']}",
+        40,
+    ),
 }

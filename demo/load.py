@@ -1,111 +1,131 @@
-"""A bounded load: callers that ask and compare the answer with the one the model gives without the proxy."""
+"""A bounded load: users who ask at a constant rate, first unheard by the shadow, then heard, then unheard again.
+
+Each answer is compared with the one that the backend gives when asked without the proxy, and with who answered before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import NamedTuple, TypeAlias
 
 import aiohttp
 
 from .questions import Question, essence
+from .users import PRIVATE, User
 
-Known: TypeAlias = tuple[Question, bytes]
-"""A question, and the essence of the answer that its model gives without the proxy."""
+Known: TypeAlias = Mapping[tuple[Question, str], bytes]
+"""The essence of each backend's answer to each question, as it gives it without the proxy."""
 
+QUIET = 0.2
+"""The share of the time before the rehearsal, and after it: what is drifting drifts in both."""
 
-class Tally:
-    """What a load came to. Mutable: every caller adds to it; `lap` begins a new lap."""
-
-    def __init__(self) -> None:
-        self.answers: Counter[str] = Counter()  # by backend
-        self.wrong: Counter[str] = Counter()  # by what was wrong
-        self.streams = 0
-        self._lap_s: list[float] = []
-        self._all_s: list[float] = []
-        self._lap_streams = 0
-
-    def add(self, question: Question, seconds: float, complaint: str | None) -> None:
-        """Count one answer; streams are left out of the times, which they would swamp."""
-        self.answers[question.backend] += 1
-        if complaint is not None:
-            self.wrong[complaint] += 1
-        if question.streamed:
-            self.streams += 1
-        else:
-            self._lap_s.append(seconds)
-            self._all_s.append(seconds)
-
-    def lap(self) -> str:
-        """One line about the time since the last lap."""
-        times, self._lap_s = self._lap_s, []
-        streams, self._lap_streams = self.streams - self._lap_streams, self.streams
-        return _line(times, streams)
-
-    def summary(self) -> str:
-        """One line about the whole load."""
-        return _line(self._all_s, self.streams)
+BACKEND = "x-understudy-backend"
 
 
-def _line(times_s: Sequence[float], streams: int) -> str:
-    parts = []
-    if times_s:
-        ordered = sorted(times_s)
-        p50, p99 = (ordered[int(len(ordered) * share)] * 1000 for share in (0.5, 0.99))
-        parts.append(f"{len(ordered):6,} predictions   p50 {p50:5.1f} ms   p99 {p99:5.1f} ms")
-    if streams:
-        parts.append(f"{streams:5,} streams")
-    return "   ".join(parts)
+class Answer(NamedTuple):
+    """One answer, or what came instead of it."""
+
+    kind: str  # of the user
+    backend: str  # who answered; "" when nobody did
+    streamed: bool
+    seconds: float  # to the last byte
+    rehearsed: bool  # the shadow may have heard it
+    complaint: str | None
+    strayed: bool  # the wrong backend for this user
+
+
+class Load(NamedTuple):
+    """How much is asked, by whom, and of whom."""
+
+    base: str
+    users: Sequence[User]
+    known: Known
+    seconds: float
+    rate_per_s: float
+
+    def rehearses(self, at_s: float) -> bool:
+        """Whether the shadow is heard so many seconds after the start."""
+        return QUIET * self.seconds <= at_s < (1 - QUIET) * self.seconds
 
 
 async def run(
-    session: aiohttp.ClientSession,
-    base: str,
-    known: Sequence[Known],
-    *,
-    seconds: float,
-    callers: int,
-    report: Callable[[int, str], None],
-) -> Tally:
-    """Ask all questions in turn, over and over, for so many seconds; report each second."""
+    session: aiohttp.ClientSession, load: Load, report: Callable[[float, Sequence[Answer]], Awaitable[None]]
+) -> list[Answer]:
+    """Ask at the rate of the load until its time is over; report the answers of each second. Return all of them."""
     loop = asyncio.get_running_loop()
-    tally = Tally()
-    end = loop.time() + seconds
+    answers: list[Answer] = []
+    began = loop.time()
     async with asyncio.TaskGroup() as group:
-        pending = {group.create_task(_caller(session, base, turn, end, tally)) for turn in _turns(known, callers)}
+        asking = group.create_task(_ask_all(session, load, began, answers))
+        told = 0
         for lap in itertools.count(1):
-            _, pending = await asyncio.wait(pending, timeout=1.0)
-            if not pending:
-                return tally
-            report(lap, tally.lap())
-    raise AssertionError("a task group ends only when its callers do")
+            await asyncio.wait([asking], timeout=began + min(lap, load.seconds) - loop.time())
+            fresh, told = answers[told:], len(answers)
+            await report(min(lap, load.seconds), fresh)
+            if lap >= load.seconds:
+                break
+        await asking
+    return answers
 
 
-def _turns(known: Sequence[Known], callers: int) -> list[Iterator[Known]]:
-    """What each caller asks: one in four asks for streams if there are any, so that these do not hold up the others."""
-    streams = [each for each in known if each[0].streamed]
-    others = [each for each in known if not each[0].streamed]
-    shared = [itertools.cycle(others or streams), itertools.cycle(streams or others)]
-    return [shared[number % 4 == 3] for number in range(callers)]
+async def _ask_all(session: aiohttp.ClientSession, load: Load, began: float, answers: list[Answer]) -> None:
+    """Start each visit at its time, whether or not those before it are over."""
+    questions = sorted({question for question, _ in load.known})
+    draw = Random(1936)
+    turn = itertools.cycle(draw.sample(load.users, len(load.users)))
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(load.seconds * load.rate_per_s)):
+            due_s = number / load.rate_per_s
+            await _until(began + due_s)
+            visit = _visit(session, load, next(turn), draw.choice(questions), load.rehearses(due_s), answers)
+            group.create_task(visit)
 
 
-async def _caller(session: aiohttp.ClientSession, base: str, turn: Iterator[Known], end: float, tally: Tally) -> None:
+async def _until(when: float) -> None:
+    loop = asyncio.get_running_loop()
+    reached = loop.create_future()
+    loop.call_at(when, reached.set_result, None)
+    await reached
+
+
+async def _visit(
+    session: aiohttp.ClientSession, load: Load, user: User, question: Question, rehearsed: bool, answers: list[Answer]
+) -> None:
     clock = asyncio.get_running_loop().time
-    while (began := clock()) < end:
-        question, expected = next(turn)
-        try:
-            status, body = await ask(session, base, question)
-            complaint = None if status == 200 else f"{question.path}: status {status}"
-            if complaint is None and essence(question, body) != expected:
-                complaint = f"{question.path}: not what {question.backend} answers without the proxy"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            complaint = f"{question.path}: {type(error).__name__}: {error}"
-        tally.add(question, clock() - began, complaint)
+    headers = user.headers() if rehearsed else {**user.headers(), **PRIVATE}
+    backend, stray, began = "", None, clock()
+    try:
+        status, fields, body = await ask(session, load.base, question, headers)
+        seconds = clock() - began
+        backend = fields.get(BACKEND, "")
+        complaint = _complaint(load, question, status, backend, body)
+        if complaint is None:
+            complaint = stray = user.answered(backend, fields.get("set-cookie"))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        seconds = clock() - began
+        complaint = f"{question.path}: {type(error).__name__}: {error}"
+    heard = rehearsed and user.kind != "private"
+    answers.append(Answer(user.kind, backend, question.streamed, seconds, heard, complaint, stray is not None))
 
 
-async def ask(session: aiohttp.ClientSession, base: str, question: Question) -> tuple[int, bytes]:
-    """One request; its status and whole body."""
-    async with session.post(base + question.path, data=question.body, headers=question.headers) as response:
-        return response.status, await response.read()
+def _complaint(load: Load, question: Question, status: int, backend: str, body: bytes) -> str | None:
+    if status != 200:
+        return f"{question.path}: status {status}"
+    expected = load.known.get((question, backend))
+    if expected is None:
+        return f"{question.path}: {backend or 'nobody'} answered, who should not"
+    if essence(question, body) != expected:
+        return f"{question.path}: not what {backend} answers without the proxy"
+    return None
+
+
+async def ask(
+    session: aiohttp.ClientSession, base: str, question: Question, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str], bytes]:
+    """One request; its status, its fields and its whole body."""
+    asked = {"content-type": "application/json", **(headers or {})}
+    async with session.post(base + question.path, data=question.body, headers=asked) as response:
+        return response.status, response.headers, await response.read()

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from . import v2
-from .classifiers import SPECIES, Classifier, flowers, most_probable, split, train
+from .classifiers import KINDS, SPECIES, Classifier, flowers, most_probable, split, train
 from .v2 import Json
 
 NAME = "iris"
@@ -144,7 +144,7 @@ async def _mistakes_as_json(
 def main() -> None:
     """Train, then serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m demo.model_server", description=__doc__)
-    parser.add_argument("--model", choices=["logistic", "bayes"], required=True)
+    parser.add_argument("--model", choices=KINDS, required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

@@ -10,48 +10,42 @@ from . import v2
 from .classifiers import flowers
 from .lineup import Protocol
 
-CANARY = {"x-model-variant": "canary"}
-"""The header by which demo/understudy.yaml sends a request to the canary."""
+EVERY = 3
+"""Every third flower is asked about."""
+CHATS = 12
+"""Where both may be asked, one question in so many is a chat."""
 
 
 class Question(NamedTuple):
-    """One request, the same with and without the proxy in between."""
+    """One request, the same with and without the proxy in between, and whoever asks."""
 
-    backend: str  # who should answer
     path: str
-    headers: dict[str, str]
     body: bytes
     streamed: bool = False
 
 
 def all_questions(protocols: Sequence[Protocol]) -> list[Question]:
-    """Every flower for both models, one streamed chat for every eighth; one question in five is the canary's."""
+    """A prediction for each flower asked about, a streamed chat here and there; chats alone where there is no more."""
     asked = []
-    for number, flower in enumerate(flowers()):
-        backend = "canary" if number % 5 == 4 else "stable"
+    for number, flower in enumerate(flowers()[::EVERY]):
         if "v2" in protocols:
-            asked.append(classify(backend, f"flower-{number}", flower.features))
-        if "chat" in protocols and number % 8 == 0:
-            asked.append(chat(backend, flower.features))
+            asked.append(classify(f"flower-{number}", flower.features))
+        if "chat" in protocols and ("v2" not in protocols or number % CHATS == 0):
+            asked.append(chat(flower.features))
     return asked
 
 
-def classify(backend: str, id: str, features: Sequence[float]) -> Question:
+def classify(id: str, features: Sequence[float]) -> Question:
     """A V2 inference request for one flower."""
-    body = json.dumps(v2.infer_request(id, [features])).encode()
-    return Question(backend, "/v2/models/iris/infer", _headers(backend), body)
+    return Question("/v2/models/iris/infer", json.dumps(v2.infer_request(id, [features])).encode())
 
 
-def chat(backend: str, features: Sequence[float]) -> Question:
+def chat(features: Sequence[float]) -> Question:
     """A chat about one flower, its answer streamed as server-sent events."""
     text = "Which iris is it? " + " ".join(map(str, features))
     message = {"role": "user", "content": text}
     body = {"model": "iris", "stream": True, "temperature": 0, "max_tokens": 8, "messages": [message]}
-    return Question(backend, "/v1/chat/completions", _headers(backend), json.dumps(body).encode(), streamed=True)
-
-
-def _headers(backend: str) -> dict[str, str]:
-    return {"content-type": "application/json", **(CANARY if backend == "canary" else {})}
+    return Question("/v1/chat/completions", json.dumps(body).encode(), streamed=True)
 
 
 def essence(question: Question, body: bytes) -> bytes:

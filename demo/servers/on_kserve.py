@@ -11,7 +11,7 @@ from typing import Any
 import kserve
 import numpy as np
 
-from ..classifiers import flowers, most_probable, split, train
+from ..classifiers import KINDS, flowers, most_probable, split, train
 
 
 class Iris(kserve.Model):  # type: ignore[misc]  # KServe is not installed where types are checked
@@ -48,7 +48,7 @@ class Iris(kserve.Model):  # type: ignore[misc]  # KServe is not installed where
 def main() -> None:
     """Train, then serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m demo.servers.on_kserve")
-    parser.add_argument("--model", choices=["logistic", "bayes"], required=True)
+    parser.add_argument("--model", choices=KINDS, required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 import xllamacpp
 
-WIDTH, HEADS, LAYERS, FEED_FORWARD, CONTEXT = 64, 4, 2, 128, 2048
+WIDTH, HEADS, FEED_FORWARD, CONTEXT = 64, 4, 128, 2048
 SLOTS = 4  # sequences that are computed at the same time
 SPECIAL = ("<unk>", "<s>", "</s>")
 TEXT = (
@@ -38,12 +38,12 @@ def tokens() -> tuple[list[str], list[float], list[int]]:
     return texts, [-float(i) for i in range(len(texts))], [int(each) for each in types]
 
 
-def write_model(path: Path, *, seed: int) -> None:
+def write_model(path: Path, *, seed: int, layers: int) -> None:
     """Write a GGUF file with random weights; the same seed writes the same model."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(FEED_FORWARD)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
@@ -58,7 +58,7 @@ def write_model(path: Path, *, seed: int) -> None:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template("{% for message in messages %}{{ message['content'] }}\n{% endfor %}")
-    for name, tensor in weights(len(texts), seed).items():
+    for name, tensor in weights(len(texts), seed, layers).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -66,7 +66,7 @@ def write_model(path: Path, *, seed: int) -> None:
     writer.close()
 
 
-def weights(vocabulary: int, seed: int) -> dict[str, np.ndarray]:
+def weights(vocabulary: int, seed: int, layers: int) -> dict[str, np.ndarray]:
     """Every tensor of the model. The output rows of specials and bytes are zero, so that only words are spoken."""
     random = np.random.default_rng(seed)
 
@@ -77,7 +77,7 @@ def weights(vocabulary: int, seed: int) -> dict[str, np.ndarray]:
     output = matrix(vocabulary, WIDTH)
     output[: vocabulary - len(WORDS)] = 0
     tensors = {"token_embd.weight": matrix(vocabulary, WIDTH), "output_norm.weight": ones, "output.weight": output}
-    for layer in range(LAYERS):
+    for layer in range(layers):
         tensors |= {f"blk.{layer}.attn_norm.weight": ones, f"blk.{layer}.ffn_norm.weight": ones}
         tensors |= {f"blk.{layer}.attn_{part}.weight": matrix(WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
         tensors |= {f"blk.{layer}.ffn_{part}.weight": matrix(FEED_FORWARD, WIDTH) for part in ("gate", "up")}
@@ -103,13 +103,14 @@ def main() -> None:
     """Write the model, then serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m demo.servers.on_llama")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--layers", type=int, default=2, help="more of them are slower")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "tiny.gguf"
-        write_model(model, seed=options.seed)
+        write_model(model, seed=options.seed, layers=options.layers)
         server = serve(model, options.port)
         print(f"ready {server.listening_address}", flush=True)
         signal.sigwait(stop)
