@@ -132,7 +132,9 @@ def test_status_shows_the_screen_and_exits_0_when_healthy(program: Program, tmp_
     assert first.startswith("understudy 0.1.0  pod ")
     assert "  workers 1/1  ready  config " in first
     assert first.endswith("  rejected: none")
-    assert " ".join(rest[0].split()) == "ROUTE BACKEND VER ROLE REQ/S INFL/MAX 5XX% TTFB p50/p99 TOTAL p50/p99 UP"
+    assert " ".join(rest[0].split()) == (
+        "ROUTE BACKEND VER ROLE WANT% GOT% REQ/S INFL/MAX 5XX% TTFB p50/p99 TOTAL p50/p99 UP"
+    )
     assert rest[-1] == "WARN  none"
 
 

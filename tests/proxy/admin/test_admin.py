@@ -142,7 +142,6 @@ def test_a_post_without_the_token_is_refused(program: Program, sent: str) -> Non
         ("GET", "/ledger"),
         ("POST", "/overrides"),
         ("GET", "/overrides"),
-        ("POST", "/compare/reset"),
         ("POST", "/ledger/settle"),
     ],
 )
@@ -169,6 +168,17 @@ def test_the_comparison_has_the_shape_of_its_schema_and_no_pairs(program: Progra
     shown = ask(program, "GET", "/compare").json
     assert shown["schema"] == "understudy.compare/1"
     assert (shown["pairs"], shown["arms"], shown["epoch"]["why"]) == ([], [], "start")
+    assert shown["config"] == {"hash": ask(program, "GET", "/config").json["hash"], "version": 1}
+
+
+def test_a_reset_begins_a_new_epoch(program: Program) -> None:
+    answer = ask(program, "POST", "/compare/reset", JSON | TOKEN)
+    assert (answer.status, answer.json["epoch"]["why"]) == (200, "reset")
+    assert ask(program, "GET", "/compare", at="probes").json["epoch"] == answer.json["epoch"]
+    again = ask(program, "POST", "/compare/reset", JSON | TOKEN).json["epoch"]
+    assert again["id"] == answer.json["epoch"]["id"] + 1
+    assert is_problem(ask(program, "POST", "/compare/reset", JSON), 401)
+    assert is_problem(ask(program, "POST", "/compare/reset", JSON | TOKEN, at="probes"), 404)
 
 
 def test_status_counts_what_was_answered_and_refused(program: Program) -> None:
