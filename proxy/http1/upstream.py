@@ -370,8 +370,9 @@ class ClientConnection(Call):
         """The answer is whole: give the connection back before the answer goes on."""
         self.caller = None
         self._reader = None
-        if spent or self._spent or not self._sent:
-            self.discard(abort=not self._sent)
+        sent = self._sent and not self.unsent()  # what waits for a backend that answered already may never leave
+        if spent or self._spent or not sent:
+            self.discard(abort=not sent)
         else:
             self.resume(EVERYTHING)
             self._rests_until = self._wheel.now + _REST_S if streamed else 0.0

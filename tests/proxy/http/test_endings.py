@@ -251,3 +251,22 @@ async def test_a_backend_that_breaks_off_mid_body_is_cut_without_a_last_chunk() 
                 rest = await client.gone()
                 assert b"0\r\n\r\n" not in rest and b"HTTP/1.1" not in rest
                 assert proxy.stats().reasons == {"truncated": 1}
+
+
+@on_the_loop
+async def test_a_backend_that_answers_before_it_has_read_all_is_not_asked_again_on_that_connection() -> None:
+    """The request was written whole, but its end waits in the proxy: what followed would wait behind it."""
+    body = bytes(6 * 1024 * 1024)
+    held_whole = {"rewrite": {"json": {"model": "next"}, "max_body": "8MiB"}, "keep_alive": "30s"}
+    async with upstream() as backend, configured(document([backend.url], backend=held_whole)) as proxy:
+        client = await proxy.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: x/y\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        call = await backend.accept()
+        await call.head()
+        call.send(OK)
+        assert (await client.message()).body == b"ok"
+        await proxy.settled(lambda: proxy.connections() == 0)
+        client.send(GET)
+        fresh, _ = await backend.call()
+        fresh.send(OK)
+        assert (await client.message()).body == b"ok"
