@@ -80,8 +80,7 @@ class AnswerWriter(Client):
             tail += b"connection: close\r\n"
         elif self._minor == 0:
             tail += b"connection: keep-alive\r\n"
-        head = write.response_head(response.status, headers, tail)
-        transport.write(head + content if content else head)
+        transport.write(write.response_head(response.status, headers, tail, content))
 
     def data(self, chunk: bytes, ended: bool) -> None:
         """Send more of the answer's body, its end with it when `ended`."""

@@ -7,21 +7,22 @@ bytes behind its end; None while it has not ended.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import httptools
 
 from ...filters.api import Failure, Reason
-from .head import Head
 
-_OVERHEAD_BYTES = 16 * 1024
-_OVERHEAD_PER_CHUNK_BYTES = 32
+_OVERHEAD_BYTES: Final = 16 * 1024
+_OVERHEAD_PER_CHUNK_BYTES: Final = 32
+_Parser: Final[Any] = httptools.HttpRequestParser
+_HEAD: Final = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 _BLANK_LINE: Final = b"\r\n\r\n"
 _SEMICOLON: Final = ord(";")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # Possessive repeats only: it cannot backtrack.
-_EXTENSIONS = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)++\r\n")  # noqa: TID251
+_EXTENSIONS: Final = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)++\r\n")  # noqa: TID251
 
 
 class BodyReader(Protocol):
@@ -57,20 +58,49 @@ class BodyUntilClose:
         return data, None
 
 
+class _Chunks:
+    """What llhttp calls back with for the chunks of one body; trailers are checked by it, and dropped."""
+
+    __slots__ = ("content", "count", "ended")
+
+    # httptools asks for each callback by name; one that is missing costs it an exception a body.
+    on_message_begin: ClassVar[None] = None
+    on_url: ClassVar[None] = None
+    on_header: ClassVar[None] = None
+    on_headers_complete: ClassVar[None] = None
+    on_chunk_complete: ClassVar[None] = None
+
+    def __init__(self) -> None:
+        self.content: list[bytes] = []
+        self.count = 0
+        self.ended = False
+
+    def on_body(self, data: bytes) -> None:
+        self.content.append(data)
+
+    def on_chunk_header(self) -> None:
+        self.count += 1
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
 class ChunkedBody:
     """A chunked body. Extensions and trailers are read and dropped, within a bound on what is not content.
 
-    llhttp does not say where in its input a message ended. It always ends behind a blank line, so the input is fed
-    up to one blank line at a time, which makes the end of a feed the end of the message. Where a semicolon is about,
-    it is fed line by line, so that chunk extensions can be held against the grammar (RFC 9112 section 7.1.1), of
-    which llhttp lets pass empty names and values. `_line` holds the beginning of such a line, within the bound on
-    what is not content.
+    Its parser is told of nothing but the coding: what else its head said has been decided by then. llhttp does not say
+    where in its input a message ended. It always ends behind a blank line, so the input is fed up to one blank line at
+    a time, which makes the end of a feed the end of the message. Where a semicolon is about, it is fed line by line, so
+    that chunk extensions can be held against the grammar (RFC 9112 section 7.1.1), of which llhttp lets pass empty
+    names and values. `_line` holds the beginning of such a line, within the bound on what is not content.
     """
 
-    __slots__ = ("_head", "_line", "_overhead", "_reason", "_tail")
+    __slots__ = ("_chunks", "_line", "_overhead", "_parser", "_reason", "_tail")
 
-    def __init__(self, head: Head, reason: Reason) -> None:
-        self._head = head
+    def __init__(self, reason: Reason) -> None:
+        self._chunks = _Chunks()
+        self._parser = _Parser(self._chunks)
+        self._parser.feed_data(_HEAD)
         self._reason: Reason = reason
         self._overhead = 0
         self._tail = b""
@@ -78,40 +108,37 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Raises Failure with the reason of this side when the framing is malformed or mostly overhead."""
-        head = self._head
+        chunks = self._chunks
         at = 0
         try:
             if self._line or _SEMICOLON in data:
                 at = self._feed_lines(data)
-            while not head.ended and at < len(data):
+            while not chunks.ended and at < len(data):
                 border = self._next_border(data, at)
-                head.parser.feed_data(data[at:border] if at or border < len(data) else data)
+                self._parser.feed_data(data[at:border] if at or border < len(data) else data)
                 at = border
         except httptools.HttpParserError as error:
             raise Failure(self._reason, f"malformed chunked body: {error}") from None
         self._tail = (self._tail + data[-3:])[-3:]
-        content = b"".join(head.content) if head.content is not None else b""
-        head.content = None
+        content = chunks.content[0] if len(chunks.content) == 1 else b"".join(chunks.content)
+        chunks.content.clear()
         self._overhead += at - len(content)
-        if self._overhead > _OVERHEAD_BYTES + _OVERHEAD_PER_CHUNK_BYTES * head.chunks:
+        if self._overhead > _OVERHEAD_BYTES + _OVERHEAD_PER_CHUNK_BYTES * chunks.count:
             raise Failure(self._reason, "too many bytes of chunk extensions or trailers")
-        if not head.ended:
-            return content, None
-        head.parser = None
-        return content, data[at:]
+        return content, data[at:] if chunks.ended else None
 
     def _feed_lines(self, data: bytes) -> int:
-        head = self._head
+        chunks = self._chunks
         at = 0
-        while not head.ended and at < len(data):
+        while not chunks.ended and at < len(data):
             found = data.find(b"\r\n", at)
             border = len(data) if found < 0 else found + 2
             if at == 0 and data[:1] == b"\n" and self._tail[-1:] == b"\r":
                 found = border = 1
-            chunks, piece = head.chunks, data[at:border]
-            head.parser.feed_data(piece)
+            before, piece = chunks.count, data[at:border]
+            self._parser.feed_data(piece)
             line = self._line + piece
-            if head.chunks != chunks and _SEMICOLON in line and _EXTENSIONS.fullmatch(line[line.find(b";") :]) is None:
+            if chunks.count != before and _SEMICOLON in line and _EXTENSIONS.fullmatch(line[line.find(b";") :]) is None:
                 raise Failure(self._reason, "malformed chunked body: invalid chunk extension")
             self._line = line[:_OVERHEAD_BYTES] if found < 0 and _SEMICOLON in line else b""
             at = border

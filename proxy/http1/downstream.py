@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ...filters.api import Failure, Request, Response
 from .. import trace
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from ..pipeline import LiveExchange
     from ..plane import DataPlane, Port
 
-_READ_AHEAD_BYTES = 64 * 1024
-_DISCARD_BYTES = 1024 * 1024
-_DISCARD_S = 1.0
+_READ_AHEAD_BYTES: Final = 64 * 1024
+_DISCARD_BYTES: Final = 1024 * 1024
+_DISCARD_S: Final = 1.0
+_now: Final = monotonic
 
 
 class ServerConnection(AnswerWriter):
@@ -166,7 +167,7 @@ class ServerConnection(AnswerWriter):
 
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
         """Open the exchange; return the bytes behind the request's end."""
-        started = monotonic()
+        started = _now()
         plane = self._plane
         self._minor = head.minor
         self._keep_alive = head.keep_alive and not plane.draining
@@ -193,7 +194,7 @@ class ServerConnection(AnswerWriter):
         if whole:
             data = data[length:]
         else:
-            self._reader = CountedBody(length) if length >= 0 else ChunkedBody(head, "bad_request")
+            self._reader = CountedBody(length) if length >= 0 else ChunkedBody("bad_request")
             self._waiting_leave = head.expects_continue and not data
             self._expect_within(self.port.listener.body_timeout)
         exchange = plane.open(self, request, started, spans, head.upgrade)

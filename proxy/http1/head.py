@@ -6,7 +6,6 @@ its framing, its connection, its authority. Whatever RFC 9112 lets a recipient r
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar, Final
 
 import httptools
@@ -38,9 +37,6 @@ from .grammar import (
     target_too_long,
 )  # fmt: skip
 
-# With a tab behind the coding, llhttp reads an answer to the end of its connection.
-_PLAINLY_CHUNKED: Final = re.compile(rb"(?i:\r\ntransfer-encoding: *+chunked *+\r\n)")  # noqa: TID251
-
 CHUNKED: Final = -1
 """A body whose size its sender did not declare, framed by chunks."""
 
@@ -61,23 +57,25 @@ _NEVER_NOMINATED: Final = frozenset({b"host", b"traceparent", b"content-length"}
 
 
 class Head:
-    """What llhttp calls back with for one message: first its fields, then, of a chunked body, the content.
+    """What llhttp calls back with for the fields of one head.
 
-    Fields are sorted as they come: `headers` go on; `carried` are of traces; those of this hop stand by name, None
+    They are sorted as they come: `headers` go on; `carried` are of traces; those of this hop stand by name, None
     where there are none: `host`, `declared` (Content-Length), `coding` (Transfer-Encoding), `connection`, `offers`
     (Upgrade), `expect`. `repeated` names a field that stood twice and must not.
     """
 
     __slots__ = (
-        "_kinds", "_known", "_trusted", "carried", "checked", "chunks", "claims", "coding", "connection", "content",
-        "count", "declared", "ended", "expect", "headers", "host", "keep_alive", "length", "minor", "nominated",
-        "offers", "parser", "repeated",
+        "_kinds", "_known", "_trusted", "carried", "claims", "coding", "connection", "count", "declared", "expect",
+        "headers", "host", "keep_alive", "length", "minor", "nominated", "offers", "repeated",
     )  # fmt: skip
 
     # httptools asks for each callback by name; one that is missing costs it an exception a message.
     on_message_begin: ClassVar[None] = None
     on_status: ClassVar[None] = None
     on_headers_complete: ClassVar[None] = None
+    on_body: ClassVar[None] = None
+    on_message_complete: ClassVar[None] = None
+    on_chunk_header: ClassVar[None] = None
     on_chunk_complete: ClassVar[None] = None
 
     def __init__(self, kinds: Kinds, trusted: bool) -> None:
@@ -92,22 +90,15 @@ class Head:
         self.carried: Headers | None = None
         self.count = 0  # of field lines
         self.repeated: bytes | None = None
-        self.checked = False  # the head is over: what llhttp calls a field from now on is a trailer
         self.length = 0  # of the body in bytes, CHUNKED or UNTIL_CLOSE
         self.minor = 1  # of the version
         self.keep_alive = True
         self.nominated = _NOTHING  # by Connection, beyond close and keep-alive
-        self.content: list[bytes] | None = None
-        self.chunks = 0
-        self.ended = False
-        self.parser: Any = None  # kept for a chunked body only: it refers back to the head
         self._kinds = kinds
         self._known = kinds.known
         self._trusted = trusted
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.checked:
-            return
         self.count += 1
         if value and (value[-1] <= _SPACE or value[0] <= _SPACE):
             value = value.strip(b" \t")  # llhttp leaves some of the optional whitespace (RFC 9112 section 5.1)
@@ -128,17 +119,6 @@ class Head:
         elif kind == CLAIM:
             claims = self.claims = self.claims or {}
             claims[name] = claims[name] + b", " + value if name in claims else value
-
-    def on_body(self, data: bytes) -> None:
-        if self.content is None:
-            self.content = []
-        self.content.append(data)
-
-    def on_chunk_header(self) -> None:
-        self.chunks += 1
-
-    def on_message_complete(self) -> None:
-        self.ended = True
 
     def _note(self, name: bytes, kind: int, value: bytes) -> None:
         before: bytes | None
@@ -166,7 +146,6 @@ class Head:
             pass
         except httptools.HttpParserError as error:
             return str(error)
-        self.checked = True
         return None
 
     def check_fields(self, max_fields: int, reason: Reason, whose: str) -> None:
@@ -227,8 +206,6 @@ def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestH
     _settle_authority(head)
     if not plain:
         check_path(head.target)
-    if head.length == CHUNKED:
-        head.parser = parser
     return head
 
 
@@ -247,10 +224,6 @@ def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHe
     if head.minor == 0 or head.connection is not None:
         _settle_connection(head, "upstream_protocol")
     head.length = _response_length(head, method)
-    if head.length == CHUNKED:
-        if _PLAINLY_CHUNKED.search(raw) is None:
-            raise Failure("upstream_protocol", "the backend's answer has a transfer coding other than chunked")
-        head.parser = parser
     return head
 
 

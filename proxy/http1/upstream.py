@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ...filters.api import Failure, Headers, Response
 from ..exchange import EVERYTHING, Call, Caller
@@ -22,27 +22,16 @@ from .head import CHUNKED, UNTIL_CLOSE, ResponseHead, read_response_head
 
 if TYPE_CHECKING:
     from ...config.snapshot import Backend
+    from ..pool import Target
 
-MAX_HEAD_BYTES = 64 * 1024
-MAX_FIELDS = 1000
-_MAX_INTERIMS = 32
-_REST_S = 0.1
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_FIELDS: Final = 1000
+_MAX_INTERIMS: Final = 32
+_REST_S: Final = 0.1
 """How long a connection rests after a streamed answer. Some servers, cpp-httplib and with it llama.cpp among them,
 close after a stream without having said so; a POST that met the closing could not be sent again."""
-_VERSION = b"HTTP/1."
-_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-
-
-class Owner(Protocol):
-    """Who keeps the connection between calls."""
-
-    def freed(self, connection: ClientConnection) -> None:
-        """The call is over and the connection may serve another."""
-        ...
-
-    def lost(self, connection: ClientConnection) -> None:
-        """The connection is gone or must not be used again."""
-        ...
+_VERSION: Final = b"HTTP/1."
+_BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class ClientConnection(Call):
@@ -55,7 +44,7 @@ class ClientConnection(Call):
         "deadline", "look_s", "reused", "transport",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, wheel: Wheel) -> None:
+    def __init__(self, owner: Target, wheel: Wheel) -> None:
         self._owner = owner
         self._wheel = wheel
         self.transport: asyncio.Transport | None = None
@@ -98,10 +87,9 @@ class ClientConnection(Call):
             tail = write.framing(length)
         if upgrade is not None:
             tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
-        head = write.request_head(method, target, authority, headers, tail)
         assert self.transport is not None
         self.deadline = NEVER
-        self.transport.write(head + content if content else head)
+        self.transport.write(write.request_head(method, target, authority, headers, tail, content))
         if ended:
             self._expect_within(backend.first_byte_timeout)
 
@@ -338,7 +326,7 @@ class ClientConnection(Call):
         length = head.length
         reader: BodyReader
         if length == CHUNKED:
-            reader = ChunkedBody(head, "upstream_protocol")
+            reader = ChunkedBody("upstream_protocol")
         elif length == UNTIL_CLOSE:
             reader = BodyUntilClose()
         else:
