@@ -36,7 +36,12 @@ def arm_seed(salt: str, arm: str) -> int:
 
 def uniform(key: bytes, seed: int) -> float:
     """Where a key falls, evenly between 0 and 1, both excluded."""
-    return ((xxh64_intdigest(key, seed) >> 12) + 0.5) * _STEP
+    return unit(xxh64_intdigest(key, seed))
+
+
+def unit(hashed: int) -> float:
+    """A 64-bit hash as a number between 0 and 1: its upper 52 bits, so that no float rounds to 0 or 1."""
+    return ((hashed >> 12) + 0.5) * _STEP
 
 
 class Standing(NamedTuple):
