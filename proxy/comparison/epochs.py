@@ -22,8 +22,8 @@ from .words import sentence
 if TYPE_CHECKING:
     from ..telemetry.records import Record
 
-MOST_COMPARISONS: Final = 200
-"""Some 10 KiB each while little is known, 100 KiB at most."""
+MOST_COMPARISONS: Final = 100
+"""Some 50 KiB each in practice; where every bucket of every sketch is in use, half a MiB."""
 DEFAULT_TOLERANCE: Final = 0.05
 MOST_TOLD: Final = 10  # comparisons of an epoch that ends
 
