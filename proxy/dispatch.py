@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
     from .pool import BackendPool, Target
-    from .telemetry.stats import CallStats
+    from .telemetry.count import CallTally
 
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
 _MAX_ENDPOINTS_TRIED: Final = 3
@@ -70,7 +70,7 @@ class Dispatch(Exchange):
         self._over = False
         self._settled = False
         self._pools = plane.pools
-        self._stats: CallStats | None = None
+        self._stats: CallTally | None = None
         self._tasks: list[asyncio.Task[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._awaited: Awaitable[Any] | None = None
@@ -99,7 +99,7 @@ class Dispatch(Exchange):
             self._fail(self._named(error, -1))
 
     def _connect(self, pool: BackendPool, backend: Backend) -> None:
-        self._stats = pool.stats_of(self.route)
+        self._stats = pool.stats_of(self.route, self.arm)
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
@@ -194,7 +194,7 @@ class Dispatch(Exchange):
         pool.connect(self, self._tried, fresh=True)
         return True
 
-    def _released(self) -> CallStats:
+    def _released(self) -> CallTally:
         """Give everything back; return where the exchange is counted."""
         if self._timer is not None:
             self._timer.cancel()

@@ -15,7 +15,7 @@ from .pool import BackendPool
 if TYPE_CHECKING:
     from .plane import DataPlane
     from .shadow import Copy
-    from .telemetry.stats import CallStats, CopyStats
+    from .telemetry.count import CallTally, CopyTally
 
 _RATE_BURST_S: Final = 0.1
 _BLAMED: Final = frozenset({"shadow_timeout", "slow_shadow", "shadow_error"})
@@ -56,8 +56,8 @@ class Lane:
         self.max_bytes = mirror.max_bytes // shadows
         self.rate_per_s = mirror.rate_per_s / shadows
         self.pool.configure(backend)
-        self.stats: CallStats = self._plane.stats.call(self.route, backend.name, backend.version, "shadow")
-        self.copy_stats: CopyStats = self._plane.stats.copies_of(self.route, backend.name)
+        self.stats: CallTally = self._plane.stats.call(self.route, backend.name, backend.version, "shadow")
+        self.copy_stats: CopyTally = self._plane.stats.copies_of(self.route, backend.name)
 
     def refusal(self, live: str, request: Request, size: int, upgrades: bool) -> str:
         """Why no copy of this request is sent, of whose body `size` bytes are here; "" where one may be."""

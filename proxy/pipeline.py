@@ -20,7 +20,7 @@ from .dispatch import Dispatch
 from .exchange import PEER, Client
 from .outgoing import last_answer
 from .rescue import problem
-from .telemetry.count import count_call
+from .telemetry.count import NEVER
 
 if TYPE_CHECKING:
     from ..config.snapshot import Route
@@ -324,17 +324,17 @@ class LiveExchange(Dispatch):
         stats = self._released()
         now = monotonic()
         total = now - self._started
-        first_byte = self._first_byte - self._started if self._first_byte else None
+        first_byte = self._first_byte - self._started if self._first_byte else NEVER
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
-        count_call(stats, self._status, reason, first_byte, total, received, sent)
+        stats.record(self._status, reason, first_byte, total, received, sent)
         endpoint = None if self.target is None else self.target.label
         if reason is not None:
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
         if self._mirrored is not None:
             self._mirrored.live_over(self._status, reason, received)
         if self._route.chain.complete:
-            first_byte_ms = None if first_byte is None else first_byte * 1000
+            first_byte_ms = first_byte * 1000 if first_byte >= 0.0 else None
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
             complete(self, self._route, self._entered, self._skipped, outcome)
         client = self._client

@@ -22,6 +22,7 @@ from .lane import Lane
 from .pipeline import LiveExchange
 from .pool import BackendPool, tls_context
 from .rescue import status_of
+from .telemetry.count import NEVER
 from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .timers import Wheel
 
@@ -274,7 +275,7 @@ class DataPlane:
 
     def refused(self, failure: Failure) -> None:
         """Count what never became an exchange."""
-        self.stats.call("", "", "").record(status_of(failure), failure.reason, None, 0.0, 0, 0)
+        self.stats.call("", "", "").record(status_of(failure), failure.reason, NEVER, 0.0, 0, 0)
 
     def ids(self) -> tuple[bytes, bytes, bytes]:
         """A request id and a trace id of 32 hexadecimal digits, a span id of 16."""

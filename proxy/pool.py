@@ -18,7 +18,8 @@ from ..filters.api import Failure
 from . import balance
 from .dns import Resolver, is_literal
 from .http1.upstream import ClientConnection
-from .telemetry.stats import CallStats, PoolGauge
+from .telemetry.count import CallTally
+from .telemetry.stats import PoolGauge
 
 if TYPE_CHECKING:
     from .exchange import Call
@@ -152,7 +153,7 @@ class BackendPool:
         self._waiting: dict[Waiter, asyncio.TimerHandle] = {}  # in the order in which they came
         self._resolvers: dict[Endpoint, Resolver] = {}
         self._turn = 0
-        self._stats: dict[str, CallStats] = {}
+        self._stats: dict[tuple[str, str], CallTally] = {}
         self.configure(backend)
 
     def configure(self, backend: Backend) -> None:
@@ -206,12 +207,12 @@ class BackendPool:
         if target is not None:
             target.in_flight -= 1
 
-    def stats_of(self, route: str) -> CallStats:
-        """Where the calls of this route to this backend are counted."""
-        stats = self._stats.get(route)
+    def stats_of(self, route: str, arm: str) -> CallTally:
+        """Where the calls of this route and arm to this backend are counted."""
+        stats = self._stats.get((route, arm))
         if stats is None:
-            stats = self._plane.stats.call(route, self.backend.name, self.backend.version)
-            self._stats[route] = stats
+            stats = self._plane.stats.call(route, self.backend.name, self.backend.version, "live", arm)
+            self._stats[route, arm] = stats
         return stats
 
     def available(self) -> bool:

@@ -15,7 +15,7 @@ from ..config.snapshot import Shadow
 from ..filters.api import Failure, Headers, Request, Response
 from .exchange import HELD, Call, Caller
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
-from .telemetry.count import count_call
+from .telemetry.count import NEVER
 
 if TYPE_CHECKING:
     from .lane import Lane
@@ -315,8 +315,9 @@ class Copy:
         lane.pool.forget(self)
         lane.pool.leave(self._target)
         self._stats.in_flight -= 1
-        first_byte = self.first_byte or None
-        count_call(self._stats, self.status, reason or None, first_byte, self.total, self._size, self.response_bytes)
+        self._stats.record(
+            self.status, reason or None, self.first_byte or NEVER, self.total, self._size, self.response_bytes
+        )
         lane.judge(reason, self._probes)
         self.mirrored.copy_over(self)
 

@@ -1,7 +1,7 @@
 """What a worker counts, as the plain structs in which it tells control.
 
 Everything is cumulative since the worker started: a report that is lost or skipped loses nothing. The mutable state is
-in `CallStats` (one per key that was ever used), `CopyStats`, `KeyUse` and `Stats.counters`; names come from the
+in the tallies of count.py (one per key that was ever used), `KeyUse` and `Stats.counters`; names come from the
 configuration alone, so all are bounded by it.
 """
 
@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from ...filters.api import KeyUse
-from .count import count_call
+from .count import CallTally, CopyTally
 from .records import FailedExchange, Records
 
 
@@ -28,7 +28,7 @@ class CallKey(NamedTuple):
 
 
 class CallStats(msgspec.Struct, array_like=True):
-    """The calls of one key. The data plane increments and decrements `in_flight` itself.
+    """The calls of one key, as told to control.
 
     Times are seconds, sizes bytes of bodies. Of a shadow, `statuses` are what it answered and `reasons` why a copy got
     no whole answer.
@@ -44,19 +44,6 @@ class CallStats(msgspec.Struct, array_like=True):
     total_s: float = 0.0
     request_bytes: int = 0
     response_bytes: int = 0
-    changed: bool = True  # since the last report
-
-    def record(
-        self,
-        status: int,
-        reason: str | None,
-        first_byte_s: float | None,
-        total_s: float,
-        request_bytes: int,
-        response_bytes: int,
-    ) -> None:
-        """Count one exchange that is over."""
-        count_call(self, status, reason, first_byte_s, total_s, request_bytes, response_bytes)
 
 
 SIZE_CLASSES: Final = (1 << 10, 16 << 10, 256 << 10, 1 << 20, 8 << 20)
@@ -114,33 +101,31 @@ class Gauges(msgspec.Struct, array_like=True):
 
 
 class Stats:
-    """Everything one worker counts. `call` is for a cached lookup, `CallStats.record` for the hot path."""
+    """Everything one worker counts. `call` and `copies_of` are for cached lookups, their tallies for the hot path."""
 
     def __init__(self) -> None:
-        self._calls: dict[CallKey, CallStats] = {}
+        self._calls: dict[CallKey, CallTally] = {}
         self._in_flight_sent: dict[CallKey, int] = {}
-        self.copies: dict[tuple[str, str], CopyStats] = {}
+        self._copies: dict[tuple[str, str], CopyTally] = {}
         self.keys: dict[str, KeyUse] = {}
         self.counters: dict[str, int] = {}
         self.records = Records()
 
     def call(
         self, route: str, backend: str, version: str, role: Literal["live", "shadow"] = "live", arm: str = ""
-    ) -> CallStats:
-        """The statistics of this key, the same object every time."""
+    ) -> CallTally:
+        """The tally of this key, the same object every time."""
         key = CallKey(route, backend, version, role, arm)
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = CallStats(key)
+            call = self._calls[key] = CallTally(key)
         return call
 
-    def copies_of(self, route: str, shadow: str) -> CopyStats:
-        """The copies for this shadow, the same object every time."""
-        copies = self.copies.get((route, shadow))
+    def copies_of(self, route: str, shadow: str) -> CopyTally:
+        """The tally of the copies for this shadow, the same object every time."""
+        copies = self._copies.get((route, shadow))
         if copies is None:
-            sizes = len(SIZE_CLASSES) + 1
-            copies = CopyStats(route, shadow, selected_by_size=[0] * sizes, sent_by_size=[0] * sizes)
-            self.copies[route, shadow] = copies
+            copies = self._copies[route, shadow] = CopyTally(route, shadow, len(SIZE_CLASSES) + 1)
         return copies
 
     def key_use(self, experiment: str) -> KeyUse:
@@ -169,8 +154,8 @@ class Stats:
             name = request_id.decode("ascii", "replace")
             self.records.offer(FailedExchange(route, backend, endpoint or "", status, reason, name, total_s * 1000))
 
-    def calls(self) -> Iterator[CallStats]:
-        """Every call's statistics, in the order of their first use."""
+    def calls(self) -> Iterator[CallTally]:
+        """Every call's tally, in the order of their first use."""
         return iter(self._calls.values())
 
     def take_changed(self) -> list[CallStats]:
@@ -180,5 +165,18 @@ class Stats:
             if call.changed or call.in_flight != self._in_flight_sent.get(key, 0):
                 call.changed = False
                 self._in_flight_sent[key] = call.in_flight
-                taken.append(call)
+                taken.append(told(call))
         return taken
+
+    def copies(self) -> list[CopyStats]:
+        """What is told of every shadow's copies."""
+        return [CopyStats(**{name: getattr(each, name) for name in _COPY_FIELDS}) for each in self._copies.values()]
+
+
+def told(call: CallTally) -> CallStats:
+    """What is told of a tally. It shares the tally's dicts: encode it before the tally goes on."""
+    return CallStats(**{name: getattr(call, name) for name in _CALL_FIELDS})
+
+
+_CALL_FIELDS: Final = CallStats.__struct_fields__
+_COPY_FIELDS: Final = CopyStats.__struct_fields__

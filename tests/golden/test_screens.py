@@ -15,8 +15,9 @@ import pytest
 from understudy.proxy.comparison.merging import merge, read
 from understudy.proxy.merged import screen as merged_screen
 from understudy.proxy.screen import screen
+from understudy.proxy.telemetry.count import CopyTally
 from understudy.proxy.telemetry.records import Pair
-from understudy.proxy.telemetry.stats import CopyStats, Gauges, PoolGauge
+from understudy.proxy.telemetry.stats import Gauges, PoolGauge
 
 from tests.kit.pairs import cut, dropped, pair, rehearsal
 from tests.kit.rehearsed import BEGUN, Rehearsed, rehearsed
@@ -50,7 +51,7 @@ def live(fed: Rehearsed, backend: str, version: str, count: int, ms: float, *, a
         call.record(200, None, seconds * 0.9, seconds, 1024, 128)
 
 
-def shadowed(fed: Rehearsed, backend: str, version: str, count: int, ms: float) -> CopyStats:
+def shadowed(fed: Rehearsed, backend: str, version: str, count: int, ms: float) -> CopyTally:
     call = fed.stats.call("iris", backend, version, "shadow")
     for number in range(count):
         seconds = ms / 1000 * (1 + number % 10 / 5)

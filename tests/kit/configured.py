@@ -17,7 +17,8 @@ from understudy.config.schema import decode
 from understudy.config.snapshot import Chain, Snapshot
 from understudy.filters.api import Filter, Services
 from understudy.proxy.plane import DataPlane
-from understudy.proxy.telemetry.stats import CallStats, Stats
+from understudy.proxy.telemetry.count import CallTally
+from understudy.proxy.telemetry.stats import Stats
 
 from .conversation import Peer
 
@@ -53,7 +54,7 @@ class Proxy:
         self.clients.append(client)
         return client
 
-    def stats(self, route: str = "everything", backend: str = "stable", version: str = "") -> CallStats:
+    def stats(self, route: str = "everything", backend: str = "stable", version: str = "") -> CallTally:
         """What was counted for these calls; "" for both names: refused before a route."""
         return self.plane.stats.call(route, backend, version)
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.status import Config, Status
+from understudy.proxy.telemetry.count import NEVER, CallTally
 from understudy.proxy.telemetry.exposition import BOUNDS_S, Exposition
 from understudy.proxy.telemetry.prometheus import render
-from understudy.proxy.telemetry.stats import CallKey, CallStats
+from understudy.proxy.telemetry.stats import CallKey, told
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)')  # noqa: TID251 - ours
 LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')  # noqa: TID251 - ours
@@ -51,11 +52,14 @@ def status() -> Status:
 
 
 def test_a_page_is_of_the_grammar_and_counts_right() -> None:
-    call = CallStats(CallKey("iris", "stable", "7"), in_flight=3)
+    call = CallTally(CallKey("iris", "stable", "7"))
+    call.in_flight = 3
     for seconds in (0.0005, 0.004, 0.004, 0.2, 400.0):
         call.record(200, None, seconds, seconds, 10, 20)
-    call.record(0, "client_gone", None, 0.004, 1, 0)
-    found = {(each.name, *each.labels.values()): each.value for each in read(render(status(), [call], [], rejected=2))}
+    call.record(0, "client_gone", NEVER, 0.004, 1, 0)
+    found = {
+        (each.name, *each.labels.values()): each.value for each in read(render(status(), [told(call)], [], rejected=2))
+    }
     names = ("iris", "stable", "7", "")
     assert found["understudy_requests_total", *names, "200"] == 5
     assert found["understudy_requests_total", *names, "0"] == 1
@@ -79,11 +83,11 @@ def test_a_page_is_of_the_grammar_and_counts_right() -> None:
 
 @given(st.lists(st.floats(min_value=0, max_value=5000)))
 def test_buckets_never_decrease(values_s: list[float]) -> None:
-    call = CallStats(CallKey("r", "b", "1"))
+    call = CallTally(CallKey("r", "b", "1"))
     for value_s in values_s:
         call.record(200, None, value_s, value_s, 0, 0)
     name = "understudy_request_duration_seconds_bucket"
-    counts = [each.value for each in read(render(status(), [call], [], 0)) if each.name == name]
+    counts = [each.value for each in read(render(status(), [told(call)], [], 0)) if each.name == name]
     assert counts == sorted(counts)
     assert (len(counts), counts[-1]) == (len(BOUNDS_S) + 1, len(values_s))
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.telemetry import sketch
-from understudy.proxy.telemetry.stats import CallStats, Stats
+from understudy.proxy.telemetry.count import NEVER
+from understudy.proxy.telemetry.stats import CallStats, Stats, told
 
 durations_s = st.floats(min_value=1e-4, max_value=3500.0)
 
@@ -15,7 +16,7 @@ durations_s = st.floats(min_value=1e-4, max_value=3500.0)
 def test_record_counts_status_reason_sizes_and_both_latencies() -> None:
     call = Stats().call("iris", "stable", "7")
     call.record(200, None, 0.010, 0.020, 100, 1000)
-    call.record(503, "overloaded", None, 0.001, 50, 10)
+    call.record(503, "overloaded", NEVER, 0.001, 50, 10)
     assert call.statuses == {200: 1, 503: 1}
     assert call.reasons == {"overloaded": 1}
     assert (call.request_bytes, call.response_bytes) == (150, 1010)
@@ -77,7 +78,7 @@ def test_cumulative_counts_are_exact_but_for_the_bucket_of_the_bound(values_s: l
 
 def test_the_same_names_give_the_same_object_and_others_their_own_numbers() -> None:
     stats = Stats()
-    stats.call("r", "b", "1").record(200, None, None, 0.0, 0, 0)
+    stats.call("r", "b", "1").record(200, None, NEVER, 0.0, 0, 0)
     assert stats.call("r", "b", "1").statuses == {200: 1}
     assert stats.call("r", "b", "2").statuses == {}
     assert len(list(stats.calls())) == 2
@@ -86,15 +87,16 @@ def test_the_same_names_give_the_same_object_and_others_their_own_numbers() -> N
 def test_only_what_changed_since_it_was_last_taken_is_taken() -> None:
     stats = Stats()
     calls = [stats.call("r", "b", str(version)) for version in range(3)]
-    assert stats.take_changed() == calls
+    assert stats.take_changed() == [told(each) for each in calls]
     assert stats.take_changed() == []
     calls[1].in_flight += 1
-    assert stats.take_changed() == [calls[1]]
-    calls[2].record(200, None, None, 0.0, 0, 0)
-    assert stats.take_changed() == [calls[2]]
+    assert stats.take_changed() == [told(calls[1])]
+    calls[2].record(200, None, NEVER, 0.0, 0, 0)
+    assert stats.take_changed() == [told(calls[2])]
 
 
 def test_a_call_survives_the_wire() -> None:
     call = Stats().call("r", "b", "1")
     call.record(404, "no_route", 0.5, 0.5, 1, 2)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call), type=CallStats) == call
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told(call)), type=CallStats) == told(call)
+    assert told(call).reasons == {"no_route": 1}

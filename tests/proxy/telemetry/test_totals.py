@@ -5,20 +5,32 @@ from __future__ import annotations
 import pytest
 from understudy.filters.keyuse import MOST_HOT, KeyUse
 from understudy.proxy.messages import Records, Report
+from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
 from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
-from understudy.proxy.telemetry.stats import CallKey, CallStats, CopyStats, Gauges, ListenerGauge, PoolGauge, Stats
+from understudy.proxy.telemetry.sketch import add
+from understudy.proxy.telemetry.stats import (
+    CallKey,
+    CallStats,
+    CopyStats,
+    Gauges,
+    ListenerGauge,
+    PoolGauge,
+    Stats,
+    told,
+)
 from understudy.proxy.telemetry.totals import Totals
 
 KEY = CallKey("r", "b", "1")
 
 
 def call(count: int, *, status: int = 200, seconds: float = 0.01, in_flight: int = 0) -> CallStats:
-    each = CallStats(KEY, in_flight=in_flight)
+    each = CallTally(KEY)
+    each.in_flight = in_flight
     for _ in range(count):
         each.record(status, None if status < 500 else "overloaded", seconds, seconds, 10, 100)
-    return each
+    return told(each)
 
 
 def report(*calls: CallStats, gauges: Gauges | None = None, **counters: int) -> Report:
@@ -120,8 +132,12 @@ def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
     assert recent.errors(totals.calls()[KEY]) is None
     assert recent.total(totals.calls()[KEY]).p99 is None
     slow_then_fast = call(100, status=500, seconds=1.0)
+    fast = CallTally(KEY)
     for _ in range(50):
-        slow_then_fast.record(200, None, 0.002, 0.004, 0, 0)
+        fast.record(200, None, 0.002, 0.004, 0, 0)
+    slow_then_fast.statuses |= fast.statuses
+    add(slow_then_fast.first_byte, fast.first_byte)
+    add(slow_then_fast.total, fast.total)
     totals.update(0, report(slow_then_fast))
     now = totals.calls()[KEY]
     assert recent.errors(now) == 0.0
@@ -161,7 +177,9 @@ def test_a_client_that_left_is_no_failure_to_look_at() -> None:
 
 
 def copies(selected: int, *, sent: int = 0, held_bytes: int = 0, breaker: str = "closed", **dropped: int) -> CopyStats:
-    stats = Stats().copies_of("r", "next")
+    counted = Stats()
+    counted.copies_of("r", "next")
+    (stats,) = counted.copies()
     stats.exchanges, stats.selected, stats.sent, stats.complete = selected + 1, selected, sent, sent
     stats.selected_by_size[0], stats.sent_by_size[0] = selected, sent
     stats.dropped, stats.held_bytes = dropped, held_bytes
