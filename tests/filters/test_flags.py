@@ -1,11 +1,15 @@
-"""`type: flags`: its YAML. The golden files hold the wording of every mistake."""
+"""`type: flags`: its YAML, and what its rules decide. The golden files hold the wording of every mistake."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 import yaml
-from understudy.filters.flags import FlagsConfig
+from understudy.filters.api import Exchange, Failure, Response
+from understudy.filters.flags import FlagsConfig, FlagsFilter
+
+from tests.kit.heads import request
+from tests.kit.services import FakeServices, exchange_of
 
 EXAMPLES = [
     """
@@ -46,8 +50,24 @@ def test_every_backend_that_a_rule_names_is_known_with_its_place() -> None:
     ]
 
 
-def test_a_header_of_another_name_says_nothing_about_backends() -> None:
-    assert rules("[{flag: a, when: {header: x-a, in: [b]}, backend_from: x-other}]").references() == []
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("{header: X-A, equals: b}", [(("rules", 0, "when", "equals"), "b")]),
+        ("{all: [{method: GET}, {header: x-a, in: [b]}]}", [(("rules", 0, "when", "all", 1, "in", 0), "b")]),
+        ("{any: [{method: GET}, {header: x-a, in: [b]}]}", []),
+        ("{not: {header: x-a, in: [b]}}", []),
+        ("{header: x-other, in: [b]}", []),
+        ("{header: x-a, present: true}", []),
+    ],
+)
+def test_a_bare_header_may_name_the_backends_that_when_insists_on(
+    when: str, expected: list[tuple[tuple[str | int, ...], str]]
+) -> None:
+    config = rules(f"[{{flag: a, when: {when}, backend_from: x-a}}]")
+    assert config.references() == expected
+    wrong = [] if expected else [("rules", 0, "backend_from")]
+    assert [path for path, _ in config.mistakes()] == wrong
 
 
 @pytest.mark.parametrize(
@@ -75,3 +95,208 @@ def test_a_mistake_says_where_it_is(text: str, where: tuple[str | int, ...]) -> 
 def test_types_refuse_the_rest(text: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         rules(text)
+
+
+# What the rules decide.
+
+
+def decided(text: str, head: str = "POST /infer HTTP/1.1", *, trusted: bool = False) -> Exchange:
+    exchange = exchange_of(request(head), trusted=trusted)
+    config = rules(text)
+    assert config.mistakes() == []
+    FlagsFilter(config, FakeServices()).on_request(exchange)
+    return exchange
+
+
+def test_for_each_effect_the_first_matching_rule_decides() -> None:
+    text = """
+      - {flag: other-region, when: {header: x-region, prefix: us-}, backend: never}
+      - {flag: one, when: {header: x-region, prefix: eu-}, set_headers: {x-a: "1", x-b: "1"}, skip: [mirror]}
+      - {flag: two, backend: canary, set_headers: {X-B: "2", x-c: "2"}, skip: [mirror]}
+      - {flag: three, backend: next, set_headers: {x-c: "3"}, skip: [mirror]}
+      - {flag: four, backend: next, skip: [split, mirror]}
+    """
+    exchange = decided(text, "GET / HTTP/1.1\nx-region: eu-1\nx-c: client\nx-c: twice")
+    assert (exchange.backend, exchange.chosen) == ("canary", True)
+    assert exchange.flags == ["one", "two", "four"]
+    assert exchange.skips == {"mirror", "split"}
+    assert exchange.request.headers == [
+        (b"x-region", b"eu-1"), (b"x-a", b"1"), (b"x-b", b"1"), (b"x-c", b"2"),
+    ]  # fmt: skip
+
+
+def test_where_no_rule_matches_nothing_is_touched() -> None:
+    exchange = decided("[{flag: a, when: {header: x-a, present: true}, backend: canary, skip: [mirror]}]")
+    assert (exchange.backend, exchange.chosen, exchange.flags, exchange.skips) == ("stable", False, None, None)
+
+
+def test_a_flag_may_choose_the_backend_that_the_route_has_anyway() -> None:
+    exchange = decided("[{flag: pin, backend: stable}]")
+    assert (exchange.backend, exchange.chosen, exchange.flags) == ("stable", True, ["pin"])
+
+
+def test_conditions_see_the_request_as_it_came() -> None:
+    text = "[{flag: a, set_headers: {x-a: '1'}}, {flag: b, when: {header: x-a, equals: '1'}, backend: canary}]"
+    assert decided(text).flags == ["a"]
+    assert decided(text, "GET / HTTP/1.1\nx-a: 1").backend == "canary"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "backend"),
+    [
+        ("{header: X-Model, in: [canary, next]}", "next", "next"),
+        ("{header: X-Model, in: [canary, next]}", "stable", None),
+        ("{header: X-Model, in: [canary, next]}", "Canary", None),
+        ("{header: X-Model, map: {acme: canary}}", "acme", "canary"),
+        ("{header: X-Model, map: {acme: canary}}", "canary", None),
+        ("X-Model, when: {header: x-model, in: [canary]}", "canary", "canary"),
+        ("X-Model, when: {header: x-model, in: [canary]}", "next", None),
+    ],
+)
+def test_a_header_names_the_backend_where_the_rule_allows_it_else_the_rule_does_not_match(
+    source: str, value: str, backend: str | None
+) -> None:
+    text = f"[{{flag: pin, backend_from: {source}, skip: [mirror]}}]"
+    exchange = decided(text, f"GET / HTTP/1.1\nx-model: {value}")
+    assert exchange.backend == (backend or "stable")
+    assert exchange.flags == (["pin"] if backend else None)
+    assert exchange.skips == ({"mirror"} if backend else None)
+
+
+def test_a_rule_that_is_switched_off_or_wants_a_trusted_peer_does_not_match_others() -> None:
+    assert decided("[{flag: a, enabled: false, backend: canary}]").flags is None
+    assert decided("[{flag: a, from: trusted, backend: canary}]").flags is None
+    assert decided("[{flag: a, from: trusted, backend: canary}]", trusted=True).flags == ["a"]
+
+
+def test_a_percentage_of_those_that_match_is_in_and_the_rest_are_as_if_not_matched() -> None:
+    text = """
+      - flag: trial
+        when: {header: x-region, prefix: eu-}
+        percent: 30
+        key: {header: x-user-id}
+        backend: canary
+        skip: [mirror]
+      - {flag: rest, set_headers: {x-rest: "1"}}
+    """
+    flags = FlagsFilter(rules(text), FakeServices())
+    seen = {}
+    for number in range(2_000):
+        for region in ("eu-1", "us-1", "eu-2"):
+            exchange = exchange_of(request(f"POST / HTTP/1.1\nx-user-id: u{number}\nx-region: {region}"))
+            flags.on_request(exchange)
+            inside = exchange.flags == ["trial", "rest"]
+            assert inside or exchange.flags == ["rest"]
+            assert exchange.backend == ("canary" if inside else "stable")
+            assert exchange.skips == ({"mirror"} if inside else None)
+            assert not (inside and region == "us-1")
+            if region != "us-1":
+                assert seen.setdefault(number, inside) is inside, "sticky to the user"
+    assert 530 <= sum(seen.values()) <= 670
+
+
+@pytest.mark.parametrize(
+    ("missing", "least", "most"), [("backend", 0, 0), ("random", 400, 600)], ids=["as-if-not-matched", "drawn"]
+)
+def test_without_a_key_a_percentage_is_missed_or_drawn(missing: str, least: int, most: int) -> None:
+    text = f"[{{flag: a, percent: 50, key: {{header: x-user-id, missing: {missing}}}, backend: canary}}]"
+    flags = FlagsFilter(rules(text), FakeServices())
+    inside = 0
+    for _ in range(1_000):
+        exchange = exchange_of(request("POST / HTTP/1.1"))
+        flags.on_request(exchange)
+        inside += exchange.chosen
+    assert least <= inside <= most
+
+
+def test_without_a_key_a_rule_may_refuse_but_not_one_that_does_not_match_or_has_nothing_left_to_decide() -> None:
+    text = """
+      - {flag: pin, when: {header: x-pin, present: true}, backend: next}
+      - flag: trial
+        when: {method: POST}
+        percent: 50
+        key: {header: x-user-id, missing: refuse}
+        backend: canary
+    """
+    with pytest.raises(Failure, match="header x-user-id"):
+        decided(text)
+    assert decided(text, "GET / HTTP/1.1").flags is None
+    assert decided(text, "POST / HTTP/1.1\nx-pin: 1").flags == ["pin"]
+
+
+def test_a_cookie_that_the_draw_needs_is_issued_whoever_is_in() -> None:
+    text = "[{flag: a, when: {method: POST}, percent: 50, key: {cookie: arm, issue: true}, backend: canary}]"
+    flags = FlagsFilter(rules(text), FakeServices())
+    seen = set()
+    for _ in range(50):
+        exchange = exchange_of(request("POST / HTTP/1.1"))
+        flags.on_request(exchange)
+        answer = flags.on_response(exchange, Response(503, [], local=True))
+        (line,) = answer.headers
+        assert line[0] == b"set-cookie" and line[1].startswith(b"arm=")
+        again = exchange_of(request(f"POST / HTTP/1.1\ncookie: {line[1].partition(b';')[0].decode()}"))
+        flags.on_request(again)
+        assert again.chosen is exchange.chosen
+        assert flags.on_response(again, Response(200, [])).headers == []
+        seen.add(exchange.chosen)
+    assert seen == {True, False}
+    other = exchange_of(request("GET / HTTP/1.1"))
+    flags.on_request(other)
+    assert flags.on_response(other, Response(200, [])).headers == []
+
+
+def test_a_backend_that_is_chosen_behind_a_split_leaves_no_arm() -> None:
+    exchange = exchange_of(request("GET / HTTP/1.1"))
+    exchange.experiment, exchange.arm, exchange.backend = "ranker", "canary", "canary"
+    FlagsFilter(rules("[{flag: pin, backend: stable}]"), FakeServices()).on_request(exchange)
+    assert (exchange.experiment, exchange.arm, exchange.backend) == ("", "", "stable")
+
+
+def test_two_filters_of_flags_let_the_first_choose() -> None:
+    exchange = decided("[{flag: one, backend: canary, skip: [headers]}]")
+    FlagsFilter(rules("[{flag: two, backend: next}, {flag: three, skip: [mirror]}]"), FakeServices()).on_request(
+        exchange
+    )
+    assert (exchange.backend, exchange.flags, exchange.skips) == ("canary", ["one", "three"], {"headers", "mirror"})
+
+
+def test_explain_tells_rule_by_rule_what_matched_and_why_not() -> None:
+    text = """
+      - {flag: dogfood, when: {header: x-employee, equals: "true"}, backend: canary}
+      - {flag: pin, backend_from: {header: x-model, in: [canary]}}
+      - {flag: inside, from: trusted, backend: canary}
+      - {flag: halted, enabled: false, backend: canary}
+      - {flag: trial, percent: 1, key: {header: x-user-id}, backend: canary}
+      - {flag: nobody, percent: 1, key: {cookie: sid}, backend: canary}
+      - {flag: eu, when: {all: [{header: x-region, prefix: eu-}, {method: POST}]}, backend: next, skip: [mirror]}
+      - {flag: late, backend: canary}
+    """
+    config = rules(text)
+    exchange = exchange_of(request("POST / HTTP/1.1\nx-region: eu-1\nx-user-id: u1\nx-model: other"))
+    told = FlagsFilter(config, FakeServices()).explain(exchange)
+    assert [line.partition(" (")[0] for line in told.words] == [
+        'not dogfood: header x-employee is absent, wanted {"equals": "true"}',
+        'not pin: header x-model is "other", wanted {"in": ["canary"]}',
+        "not inside: the peer is not in the listener's trust",
+        "not halted: it is switched off",
+        "not trial: the draw leaves it out",
+        "not nobody: its key is none: the request has no cookie sid",
+        "flag eu: backend next; skips mirror",
+        "not late: earlier rules have decided all that it could",
+    ]
+    assert "(1 % by header x-user-id, hash " in told.words[4] and "canary scores " in told.words[4]
+    assert [rule["verdict"] for rule in told.facts["rules"]] == [
+        "unmet", "unnamed", "untrusted", "disabled", "outside", "keyless", "matched", "settled",
+    ]  # fmt: skip
+    assert told.facts["flags"] == ["eu"]
+    assert {each["arm"] for each in told.facts["rules"][4]["draw"]["arms"]} == {"canary", "stable"}
+    assert "u1" not in str(told), "a key is told by its hash"
+    assert msgspec.json.encode(told.facts)
+
+
+def test_explain_tells_the_names_of_headers_and_no_value() -> None:
+    told = FlagsFilter(rules("[{flag: a, set_headers: {authorization: s3cret}}]"), FakeServices()).explain(
+        exchange_of(request("GET / HTTP/1.1"))
+    )
+    assert told.words == ("flag a: sets authorization",)
+    assert "s3cret" not in str(told)
