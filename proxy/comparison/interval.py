@@ -5,9 +5,11 @@ sequences" (Annals of Statistics 52, 2024): a mixture of Gaussians as the bounda
 interval of fixed size is wrong in far more than 5 % of the runs of an operator who looks until it says what he hopes.
 
 The two sides are one-sided sequences, each at half the risk, for they may be of different means: where some copies were
-cut short the lower one takes them for as slow as seen, the upper one for as slow as the clip allows. It assumes that
-the pairs vary about one mean, no more alike to their neighbours than to others; of values that follow one another
-closely it is too narrow.
+cut short the lower one takes them for as slow as seen, the upper one for as slow as the clip allows.
+
+What is covered is the average, over the pairs so far, of what was to be expected of each after those before it (their
+proposition 2.5). Where pairs resemble their neighbours that is the weather so far, and not the climate: a shadow with
+good and bad hours needs days, and no interval can know.
 
 Early variances are too small where a few pairs in a hundred are far from the others and have not been met yet: an
 operator who looks at every pair would then be wrong in 12 % of the runs (1 % of copies 20 times slower). So the
