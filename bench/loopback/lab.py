@@ -16,6 +16,8 @@ from .processes import Child, python, running
 from .quiet import DISTURBED, SHARES, Cores, watched
 from .subjects import Subject, probe, start_subject
 
+CONTENDERS = ("understudy", "envoy")
+
 Figures = dict[str, dict[str, list[float]]]
 """Subject, figure, one value per round or window."""
 
@@ -65,6 +67,10 @@ class Lab:
             for name in names:
                 yield self.subjects[name]
 
+    def contenders(self) -> list[str]:
+        """Those that do the whole of the work: the others are floors and baselines."""
+        return [each for each in self.options.subjects if each in CONTENDERS]
+
     @contextlib.contextmanager
     def fresh(self, name: str) -> Iterator[Subject]:
         """A subject of its own for the length of a block, warm but without a past."""
@@ -76,9 +82,8 @@ class Lab:
 
     def watched(self, subject: Subject) -> contextlib.AbstractContextManager[dict[str, float]]:
         """Tells afterwards whether the machine was quiet during the block."""
-        subjects = {pid for each in self.subjects.values() for pid in each.pids()}
-        peers = [pid for pid in usage.family(os.getpid()) if pid != os.getpid() and pid not in subjects]
-        return watched(subject.pids(), peers, self.cores)
+        family = [pid for pid in usage.family(os.getpid()) if pid != os.getpid()]
+        return watched(subject.pids(), [pid for pid in family if usage.runs_on(pid, self.cores.load)], self.cores)
 
     def windows(self, began_ns: float, ended_ns: float, shares: dict[str, float]) -> dict[str, float]:
         """One window, and whether it was disturbed: a core stood still in it, or others took their share of one."""

@@ -1,5 +1,6 @@
 -- What wrk sends and how it reports. Arguments: method, file with the body ("" for none), file with the expected
--- answer ("" when bytes are checked by their number instead: reading every answer in Lua costs as much as sending it).
+-- answer ("" when bytes are checked by their number instead: reading every answer in Lua costs as much as sending it),
+-- number of users who ask in turn ("0": nobody in particular; else requests carry what flags and splits decide by).
 local threads = {}
 
 function setup(thread)
@@ -11,6 +12,18 @@ local function contents(name)
   local text = file:read("*a")
   file:close()
   return text
+end
+
+-- The requests of all users, made beforehand: making one costs more than sending it.
+local function of_users(users)
+  local requests = {}
+  for user = 1, users do
+    wrk.headers["x-user-id"] = "user-" .. user
+    wrk.headers["x-region"] = user % 4 == 0 and "eu-west-1" or "us-east-1"
+    wrk.headers["x-risk"] = user % 2 == 0 and "low" or "high"
+    requests[user] = wrk.format()
+  end
+  return requests
 end
 
 function init(args)
@@ -26,6 +39,14 @@ function init(args)
       if body ~= expected then
         wrong = wrong + 1
       end
+    end
+  end
+  local users = tonumber(args[4])
+  if users > 0 then
+    local requests, turn = of_users(users), 0
+    request = function()
+      turn = turn % users + 1
+      return requests[turn]
     end
   end
 end

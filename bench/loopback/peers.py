@@ -1,4 +1,4 @@
-"""The backends, all on the core that the proxies under test do not have."""
+"""The backends, and the shadows that answer, all on the core that the proxies under test do not have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .wire import ANSWER_BODY, HOST, BenchError, ask, connect, request
 NGINX = """
 daemon off;
 master_process off;
-pid {folder}/nginx.pid;
+pid {folder}/{name}.pid;
 error_log stderr error;
 events {{ worker_connections 20000; }}
 http {{
@@ -27,12 +27,21 @@ http {{
     keepalive_requests 1000000000;
     default_type application/json;
     server {{
-        listen {host}:{port} backlog=4096;
+        {listen}
         location = /count {{ stub_status; }}
         location / {{ return {status} '{answer}'; }}
     }}
 }}
 """
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Where the plain backends of a whole chain are reached. Their requests are counted by `plain_count`."""
+
+    stable: int
+    canary: int  # the same server as `stable`: both are counted together
+    shadow: int  # a server of its own
 
 
 @dataclass(frozen=True)
@@ -55,17 +64,31 @@ def tool(name: str, package: str) -> str:
 def start_peers(stack: contextlib.ExitStack, core: int, folder: Path, *, status: int = 200) -> Ports:
     """Start all three and wait until they listen. `status` is what the plain one answers: tests make it fail."""
     ports = Ports(free_port(), free_port(), free_port())
-    config = folder / "nginx.conf"
-    text = NGINX.format(folder=folder, host=HOST, port=ports.plain, status=status, answer=ANSWER_BODY.decode())
-    config.write_text(text)
-    commands = {
-        "nginx": ([tool("nginx", "nginx-light"), "-p", str(folder), "-c", str(config)], ports.plain),
-        "sink": (python("bench.loopback.sink", ports.bulk), ports.bulk),
-        "events": (python("bench.loopback.events", ports.events), ports.events),
-    }
-    for name, (argv, port) in commands.items():
-        stack.enter_context(running(name, argv, core, folder)).listens(port)
+    start_plain(stack, "nginx", [ports.plain], core, folder, status=status)
+    for name, port in (("sink", ports.bulk), ("events", ports.events)):
+        stack.enter_context(running(name, python(f"bench.loopback.{name}", port), core, folder)).listens(port)
     return ports
+
+
+def start_variants(stack: contextlib.ExitStack, core: int, folder: Path) -> Variants:
+    """Start two servers: one for both live backends, one for the shadow."""
+    variants = Variants(free_port(), free_port(), free_port())
+    start_plain(stack, "nginx-live", [variants.stable, variants.canary], core, folder)
+    start_plain(stack, "nginx-shadow", [variants.shadow], core, folder)
+    return variants
+
+
+def start_plain(
+    stack: contextlib.ExitStack, name: str, ports: list[int], core: int, folder: Path, *, status: int = 200
+) -> None:
+    """A server that answers 1 KiB to anything; wait until it listens."""
+    config = folder / f"{name}.conf"
+    listen = " ".join(f"listen {HOST}:{port} backlog=4096;" for port in ports)
+    config.write_text(NGINX.format(folder=folder, name=name, listen=listen, status=status, answer=ANSWER_BODY.decode()))
+    argv = [tool("nginx", "nginx-light"), "-p", str(folder), "-c", str(config)]
+    child = stack.enter_context(running(name, argv, core, folder))
+    for port in ports:
+        child.listens(port)
 
 
 def plain_count(port: int) -> int:

@@ -61,6 +61,14 @@ TARGETS = (
     Target("download, slow client: memory grows by", _own("download", "growth_mib"), FLAT_MIB, "MiB"),
     Target("SSE: p99 delay per event / Envoy's", _ratio("sse", "delay_p99_us", "envoy"), 1),
     Target("half of the lower peak: p99 / Envoy's", _ratio("half-load", "latency_p99_us", "envoy"), 1),
+    Target(
+        "five flags, split, mirror of everything: CPU per request / Envoy's (aim 0.56)",
+        _ratio("full", "cpu_us_per_request", "envoy"),
+        0.65,
+    ),
+    Target("the same: share of requests mirrored", _own("full", "mirrored_share"), 0.99, at_least=True),
+    Target("five flags and a split: CPU per request over plain", _own("deciding", "over_plain_us"), 6, "µs"),
+    Target("control: CPU per pair", _own("pairs", "control_us_per_pair"), 3, "µs"),
     Target("control + one worker, after load", _own("memory", "alone_after_load_mib"), 110, "MiB"),
     Target("memory per idle connection", _own("memory", "idle_kib_per_connection"), 20, "KiB"),
 )

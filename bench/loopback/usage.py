@@ -32,6 +32,14 @@ def family(root: int) -> list[int]:
     return sorted(found)
 
 
+def runs_on(pid: int, core: int) -> bool:
+    """Whether the process is there and bound to this core."""
+    try:
+        return os.sched_getaffinity(pid) == {core}
+    except ProcessLookupError:
+        return False
+
+
 def cpu_ns(pids: list[int]) -> int:
     """Processor time of all threads of these processes, nanoseconds (user and system). Raises BenchError."""
     total = 0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import usage
 from .peers import tool
@@ -32,59 +32,96 @@ class Load:
     body: bytes = b""
     answer: bytes = b""  # compared byte by byte when given
     answer_size: int = 0  # else the mean size of answers on the wire must be this
+    users: int = 0  # who ask in turn, with the headers that flags and splits decide by
 
 
-def window(
-    subject: Subject, cores: Cores, count: Callable[[], int], pause: Callable[[float], None], seconds: float
-) -> dict[str, float]:
+class Window(NamedTuple):
+    """What happened between two moments."""
+
+    requests: int  # counted at the backends
+    copies: int  # counted at the shadow; 0 where none is counted
+    wall_s: float
+    cpu_ns: dict[int, int]  # of each process of the subject
+    load_core_s: float
+
+    def figures(self) -> dict[str, float]:
+        """As the tables show them."""
+        cpu_ns = sum(self.cpu_ns.values())
+        return {
+            "requests_per_s": self.requests / self.wall_s,
+            "cpu_us_per_request": cpu_ns / 1e3 / self.requests,
+            "cpu_share": cpu_ns / 1e9 / self.wall_s,
+            "load_core_share": self.load_core_s / self.wall_s,
+        }
+
+
+class Counts(NamedTuple):
+    """How to ask the backends, and a shadow, how many requests they have had; asking counts as one."""
+
+    requests: Callable[[], int]
+    copies: Callable[[], int] | None = None
+
+
+class _Moment(NamedTuple):
+    requests: int
+    copies: int
+    at_s: float
+    cpu_ns: dict[int, int]
+    load_core_s: float
+
+
+def _look(subject: Subject, cores: Cores, counts: Counts) -> _Moment:
+    requests, copies = counts.requests(), counts.copies() if counts.copies is not None else 0
+    pids = subject.pids()
+    now_s = time.monotonic()
+    return _Moment(
+        requests, copies, now_s, {pid: usage.cpu_ns([pid]) for pid in pids}, usage.Core.read(cores.load).busy
+    )
+
+
+def window(subject: Subject, cores: Cores, counts: Counts, pause: Callable[[float], None], seconds: float) -> Window:
     """What the subject did in the next seconds, under load that already flows and is not about to end.
 
     Requests are counted at the backend, processor time in /proc, both at the same two moments. Raises BenchError when
     a process of the subject came or went meanwhile.
     """
-
-    def look() -> tuple[int, float, list[int], int, usage.Core]:
-        served = count()
-        pids = subject.pids()
-        now = time.monotonic()
-        return served, now, pids, usage.cpu_ns(pids), usage.Core.read(cores.load)
-
-    served, began, pids, cpu_ns, core = look()
+    began = _look(subject, cores, counts)
     pause(seconds)
-    served_after, ended, pids_after, cpu_ns_after, core_after = look()
-    if pids != pids_after:
-        raise BenchError(f"{subject.name}: its processes changed from {pids} to {pids_after}")
-    requests, wall_s, cpu_s = served_after - served - 1, ended - began, (cpu_ns_after - cpu_ns) / 1e9
-    if requests <= 0:
+    ended = _look(subject, cores, counts)
+    if began.cpu_ns.keys() != ended.cpu_ns.keys():
+        raise BenchError(f"{subject.name}: its processes changed from {list(began.cpu_ns)} to {list(ended.cpu_ns)}")
+    found = Window(
+        requests=ended.requests - began.requests - 1,
+        copies=max(0, ended.copies - began.copies - 1),
+        wall_s=ended.at_s - began.at_s,
+        cpu_ns={pid: spent - began.cpu_ns[pid] for pid, spent in ended.cpu_ns.items()},
+        load_core_s=ended.load_core_s - began.load_core_s,
+    )
+    if found.requests <= 0:
         raise BenchError(f"{subject.name}: no request was answered in {seconds} s")
-    return {
-        "requests_per_s": requests / wall_s,
-        "cpu_us_per_request": cpu_s * 1e6 / requests,
-        "cpu_share": cpu_s / wall_s,
-        "load_core_share": (core_after.busy - core.busy) / wall_s,
-    }
+    return found
 
 
 def measure(
     subject: Subject,
     port: int,
     load: Load,
-    count: Callable[[], int],
+    counts: Counts,
     cores: Cores,
     folder: Path,
     *,
     warmup_s: float,
     seconds: float,
-) -> dict[str, float]:
+) -> Window:
     """One round: warm up, measure a window, insist that every answer of the whole run was right. Raises BenchError."""
     lasts_s = math.ceil(round(warmup_s + seconds + TAIL_S, 3))  # wrk takes whole seconds
     argv = _command(port, load, lasts_s, folder)
     with running(f"wrk-{subject.name}", argv, cores.load, folder, talks=True) as wrk:
         wrk.pause(warmup_s)
-        figures = window(subject, cores, count, wrk.pause, seconds)
+        found = window(subject, cores, counts, wrk.pause, seconds)
         summary = wrk.result(lasts_s + 10)
     check(subject.name, summary, load)
-    return figures
+    return found
 
 
 def _command(port: int, load: Load, seconds: int, folder: Path) -> list[str]:
@@ -95,7 +132,15 @@ def _command(port: int, load: Load, seconds: int, folder: Path) -> list[str]:
             Path(name).write_bytes(files[kind])
     options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "8s", "-s", str(SCRIPT)]
     method = "POST" if load.body else "GET"
-    return [tool("wrk", "wrk"), *options, f"http://{HOST}:{port}{load.path}", "--", method, *names.values()]
+    return [
+        tool("wrk", "wrk"),
+        *options,
+        f"http://{HOST}:{port}{load.path}",
+        "--",
+        method,
+        *names.values(),
+        str(load.users),
+    ]
 
 
 def check(name: str, summary: dict[str, Any], load: Load) -> None:

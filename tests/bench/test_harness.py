@@ -20,7 +20,7 @@ from bench.loopback.run import main
 from bench.loopback.scenarios import plain
 from bench.loopback.subjects import Subject, start_subject
 from bench.loopback.wire import PLAIN_PATH, REQUEST_BODY, BenchError
-from bench.loopback.wrk import ERRORS, Load, check, measure
+from bench.loopback.wrk import ERRORS, Counts, Load, check, measure
 
 needs_tools = pytest.mark.skipif(
     shutil.which("wrk") is None or shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") is None,
@@ -106,9 +106,9 @@ def test_a_backend_that_answers_500_under_load_fails_the_round(tmp_path: Path) -
         peers = start_peers(stack, SHARED.load, tmp_path, status=500)
         direct = Subject("direct", peers, None)
         load = Load(PLAIN_PATH, 4, REQUEST_BODY, answer_size=1200)
-        count = partial(plain_count, peers.plain)
+        counts = Counts(partial(plain_count, peers.plain))
         with pytest.raises(BenchError, match=r'errors {"status": \d+}'):
-            measure(direct, peers.plain, load, count, SHARED, tmp_path, warmup_s=0.1, seconds=0.2)
+            measure(direct, peers.plain, load, counts, SHARED, tmp_path, warmup_s=0.1, seconds=0.2)
 
 
 @needs_tools
@@ -116,10 +116,10 @@ def test_wrong_bytes_under_load_fail_the_round(tmp_path: Path) -> None:
     with nothing_left_behind(), contextlib.ExitStack() as stack:
         peers = start_peers(stack, SHARED.load, tmp_path)
         load = Load(PLAIN_PATH, 4, REQUEST_BODY, answer=b"something else")
-        count = partial(plain_count, peers.plain)
+        counts = Counts(partial(plain_count, peers.plain))
         with pytest.raises(BenchError, match=r'errors {"wrong": \d+}'):
             measure(
-                Subject("direct", peers, None), peers.plain, load, count, SHARED, tmp_path, warmup_s=0.1, seconds=0.2
+                Subject("direct", peers, None), peers.plain, load, counts, SHARED, tmp_path, warmup_s=0.1, seconds=0.2
             )
 
 

@@ -1,0 +1,54 @@
+"""What a proxy itself says of its copies, asked through its admin API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any, NamedTuple
+
+from .subjects import Subject
+from .wire import HOST, BenchError
+
+SHADOW = "shadow"
+"""The name of the backend, or cluster, that hears copies."""
+
+TIMEOUT_S = 5.0
+
+
+class Told(NamedTuple):
+    """Since the proxy started."""
+
+    sent: int  # copies on their way or ended
+    dropped: int  # never sent, and counted as such
+    pairs_lost: int  # records of pairs that were dropped on their way to be compared
+
+
+def told(subject: Subject) -> Told:
+    """Ask Understudy or Envoy. Raises BenchError when it does not answer."""
+    if subject.name == "understudy":
+        counts = [pair["counts"] for pair in json.loads(_get(subject, "/compare"))["pairs"]]
+        lost = int(json.loads(_get(subject, "/status"))["records_dropped"])
+        return Told(sum(each["sent"] for each in counts), sum(map(_dropped, counts)), lost)
+    prefix = f"cluster.{SHADOW}.upstream_"
+    stats = dict(line.split(": ", 1) for line in _get(subject, f"/stats?filter=^{prefix}").splitlines())
+    number = {name.removeprefix(prefix): value for name, value in stats.items()}
+    return Told(int(number["rq_total"]), int(number["rq_pending_overflow"]), 0)
+
+
+def _dropped(counts: dict[str, Any]) -> int:
+    return sum(counts["dropped"].values())
+
+
+def _get(subject: Subject, path: str) -> str:
+    connection = http.client.HTTPConnection(HOST, subject.admin, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException) as problem:
+        raise BenchError(f"{subject.name}: its admin API does not answer {path}: {problem}") from problem
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise BenchError(f"{subject.name}: its admin API answers {path} with {answer.status}: {text[:200]}")
+    return text
