@@ -28,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
 
     _add_explain(every)
 
+    diff = every.add_parser("diff", help="say what changes between two files; exit 0 nothing, 1 something, 2 invalid")
+    diff.add_argument("old", metavar="OLD")
+    diff.add_argument("new", metavar="NEW")
+    diff.add_argument("--json", action="store_true")
+    diff.set_defaults(do=commands.diff)
+
     status = every.add_parser("status", help="what happens now; exit 0 healthy, 1 with warnings, 2 unreachable")
     status.add_argument("-c", "--config", metavar="FILE", help="ask at the admin address of this file")
     _add_admin(status)

@@ -56,6 +56,13 @@ def explain(options: argparse.Namespace) -> int:
     return explain.answer(options, _admin_url(options) if options.running else None)
 
 
+def diff(options: argparse.Namespace) -> int:
+    """As diff(1): 0 when nothing changes, 1 when something does, 2 when a file is invalid."""
+    from . import differing
+
+    return differing.answer(options)
+
+
 def status(options: argparse.Namespace) -> int:
     """0 healthy, 1 with warnings, 2 unreachable. Watching ends by SIGINT; it outlasts a restart of the program."""
     if options.sources:

@@ -1,0 +1,176 @@
+"""What changes in a filter: flags by name, arms with their shares and who moves, shadows by backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from ..filters.api import FilterConfig
+from ..filters.flags import FlagsConfig, Rule
+from ..filters.keys import KeyOf
+from ..filters.mirror import MirrorConfig, Shadow
+from ..filters.split import Arm, SplitConfig
+from .diff_values import out_of_order, place, plain, values
+from .difference import Change, changed, moved
+from .key_warnings import sources_of
+from .moves import moving, reshuffled, shares
+
+Changes = Iterator[Change]
+Named = tuple[str, ...]
+
+_ANEW = "everyone is drawn anew"
+
+
+def filter_changes(path: Named, old: FilterConfig, new: FilterConfig) -> Changes:
+    """The changes from one filter to another of its type."""
+    if isinstance(old, FlagsConfig) and isinstance(new, FlagsConfig):
+        yield from _flags(path, old, new)
+    elif isinstance(old, SplitConfig) and isinstance(new, SplitConfig):
+        yield from _split(path, old, new)
+    elif isinstance(old, MirrorConfig) and isinstance(new, MirrorConfig):
+        yield from _mirror(path, old, new)
+    else:
+        yield from values(path, old, new)
+
+
+def _flags(path: Named, old: FlagsConfig, new: FlagsConfig) -> Changes:
+    before, after = {each.flag: each for each in old.rules}, {each.flag: each for each in new.rules}
+    renamed = dict(_renamed(before, after))
+    for name, rule in before.items():
+        if name in renamed:
+            drawn = rule.salt is None and 0 < rule.percent < 100
+            notes = [f"its name salts its draw: {_ANEW}"] if drawn else []
+            yield changed((*path, name, "flag"), name, renamed[name], *notes, warning=drawn)
+        elif name not in after:
+            yield changed((*path, name), plain(rule), None)
+    strayed = out_of_order(list(before), list(after))
+    for name, rule in after.items():
+        if name not in before:
+            if name not in renamed.values():
+                yield changed((*path, name), None, plain(rule), place(name, list(after)))
+            continue
+        if name in strayed:
+            yield moved((*path, name), f"{place(name, list(after))}; the first matching rule decides")
+        if before[name] != rule:
+            yield from _rule((*path, name), before[name], rule)
+
+
+def _renamed(before: Mapping[str, Rule], after: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:
+    added = [name for name in after if name not in before]
+    for name, rule in before.items():
+        if name not in after:
+            same = (each for each in added if msgspec.structs.replace(rule, flag=each) == after[each])
+            if (found := next(same, None)) is not None:
+                added.remove(found)
+                yield name, found
+
+
+def _rule(path: Named, old: Rule, new: Rule) -> Changes:
+    drawn = any(0 < each.percent < 100 for each in (old, new))
+    anew = {
+        "salt": drawn and (old.salt or old.flag) != (new.salt or new.flag),
+        "key": drawn and old.percent > 0 and not _continues(old.key, new.key),
+        "backend": drawn and old.percent > 0,
+    }
+    for change in values(path, old, new):
+        field = change.path[len(path)]
+        if anew.get(field):
+            note = f"it names the draw: {_ANEW}" if field == "backend" else _ANEW
+            yield msgspec.structs.replace(change, notes=(note,), warning=True)
+        elif field == "percent":
+            verb = "come in" if new.percent > old.percent else "leave"
+            note = f"{_percent(abs(new.percent - old.percent) / 100)} of those whom it matches {verb}"
+            yield msgspec.structs.replace(change, notes=(note,))
+        else:
+            yield change
+
+
+def _split(path: Named, old: SplitConfig, new: SplitConfig) -> Changes:
+    before, after = _weights(old), _weights(new)
+    is_salted = (old.salt or old.experiment) != (new.salt or new.experiment)
+    is_rekeyed = not _continues(old.key, new.key)
+    part = _percent(reshuffled(before, after))
+    if old.experiment != new.experiment:
+        salted = f"the name is the salt: {_ANEW}, {part} of users change their arm"
+        note = salted if is_salted else "the salt stays, so that nobody moves; status and telemetry count anew"
+        yield changed((*path, "experiment"), old.experiment, new.experiment, note, warning=is_salted)
+    if old.salt != new.salt:
+        note = f"{_ANEW}: {part} of users change their arm" if is_salted else "the draw stays as it was"
+        yield changed((*path, "salt"), old.salt, new.salt, note, warning=is_salted)
+    if old.key != new.key:
+        rekeyed = f"users are told apart by something else: {part} of them change their arm"
+        note = rekeyed if is_rekeyed else "whoever had a key keeps it"
+        yield changed((*path, "key"), plain(old.key), plain(new.key), note, warning=is_rekeyed)
+    if before != after:
+        yield _reweighted((*path, "arms"), before, after, is_salted or is_rekeyed)
+    yield from _arms((*path, "arms"), old, new)
+    yield from values((*path, "on_unavailable"), old.on_unavailable, new.on_unavailable)
+
+
+def _reweighted(path: Named, before: dict[str, float], after: dict[str, float], anew: bool) -> Change:
+    was, becomes = shares(before), shares(after)
+    notes = [
+        f"{arm}: {_percent(was.get(arm, 0.0))} -> {_percent(becomes.get(arm, 0.0))}"
+        for arm in (*before, *(arm for arm in after if arm not in before))
+        if was.get(arm, 0.0) != becomes.get(arm, 0.0)
+    ]
+    if not anew:
+        notes.append(f"{_percent(moving(before, after))} of users move")
+    return changed(path, plain(before), plain(after), *notes)
+
+
+def _arms(path: Named, old: SplitConfig, new: SplitConfig) -> Changes:
+    """Arms of both that are answered otherwise."""
+    becomes = shares(_weights(new))
+    for name, arm in new.arms.items():
+        if name not in old.arms:
+            continue
+        (backend, headers), (new_backend, new_headers) = _answered(name, old.arms[name]), _answered(name, arm)
+        if backend != new_backend:
+            note = f"{_percent(becomes[name])} of users are answered by another backend"
+            yield changed((*path, name, "backend"), backend, new_backend, note)
+        yield from values((*path, name, "set_headers"), headers, new_headers)
+
+
+def _answered(name: str, arm: float | Arm) -> tuple[str, Mapping[str, Any]]:
+    return (arm.backend or name, arm.set_headers) if isinstance(arm, Arm) else (name, {})
+
+
+def _weights(split: SplitConfig) -> dict[str, float]:
+    return {name: arm.weight if isinstance(arm, Arm) else arm for name, arm in split.arms.items()}
+
+
+def _mirror(path: Named, old: MirrorConfig, new: MirrorConfig) -> Changes:
+    before, after = {each.backend: each for each in old.to}, {each.backend: each for each in new.to}
+    for name, shadow in before.items():
+        if name not in after:
+            yield changed((*path, name), plain(shadow), None, "hears nothing any more")
+    for name, shadow in after.items():
+        if name not in before:
+            yield changed((*path, name), None, plain(shadow), f"hears {shadow.percent:g} % of what its condition meets")
+        else:
+            yield from _shadow((*path, name), before[name], shadow)
+    yield from values((*path, "budget"), old.budget, new.budget)
+
+
+def _shadow(path: Named, old: Shadow, new: Shadow) -> Changes:
+    drawn = any(0 < each.percent < 100 for each in (old, new))
+    for change in values(path, old, new):
+        if drawn and change.path[-1] in ("salt", "sample_by"):
+            yield msgspec.structs.replace(change, notes=("other requests are sampled",))
+        else:
+            yield change
+
+
+def _continues(old: KeyOf | None, new: KeyOf | None) -> bool:
+    """Whether each request that had a key keeps it: sources may only be added behind those that were there."""
+    if old is None or new is None:
+        return old is new
+    known = sources_of(old)
+    return sources_of(new)[: len(known)] == known
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"
