@@ -89,7 +89,7 @@ class Api:
         try:
             question = msgspec.json.decode(await request.read(), type=Question)
             return _json(await self._explaining.answer(question))
-        except (Wrong, ValueError) as wrong:
+        except (Wrong, ValueError, msgspec.DecodeError) as wrong:
             return problem(422, str(wrong))
 
     async def _reload(self, _: web.Request) -> web.Response:
