@@ -63,7 +63,9 @@ def both(make: Any, head: str, trusted: bool, chosen: bool, down: set[str]) -> l
             refused = f"{failure.reason} {failure.detail}"
         sent = step.on_response(exchange, Response(200, []))
         assert isinstance(sent, Response)
-        kept = {each: getattr(exchange, each) for each in Exchange.__slots__ if each not in ("request", "notes")}
+        names = [name for name in dir(exchange) if name[0] != "_" and name not in ("request", "notes", "detach")]
+        kept = {name: getattr(exchange, name) for name in names}
+        assert kept.keys() > {"arm", "backend", "chosen", "experiment", "flags", "skips"}
         found.append((refused, kept, exchange.request.headers, sent.headers, services.keys, services.rng.getstate()))
     return found
 
