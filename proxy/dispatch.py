@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ..filters.api import Exchange, Failure, Request
 from . import trace
@@ -17,6 +17,7 @@ from .chain import failure_of
 from .exchange import Call, Caller, Client
 from .mirrored import Mirrored
 from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
+from .pool import Waiter
 from .rescue import RESCUES
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
 _MAX_ENDPOINTS_TRIED: Final = 3
 
 
-class Dispatch(Exchange):
+class Dispatch(Exchange, Caller, Waiter):
     """The part of a live exchange that faces the backend.
 
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
@@ -144,7 +145,7 @@ class Dispatch(Exchange):
             content, ended = intake.release(), intake.ended
             intake.mirrored = mirrored = self._mirrored
         call.send(
-            cast(Caller, self), backend, request.method, outgoing_target(backend, request),
+            self, backend, request.method, outgoing_target(backend, request),
             outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
             ended, length, self._upgrade,
         )  # fmt: skip
@@ -219,7 +220,7 @@ class Dispatch(Exchange):
                     task.cancel()
             self._tasks = None
         awaited, self._awaited = self._awaited, None
-        if isinstance(awaited, Coroutine):  # its task was cancelled before it began to wait
+        if awaited is not None and isinstance(awaited, Coroutine):  # its task was cancelled before it began to wait
             awaited.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -7,9 +7,10 @@ codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever canno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Failure, Headers, Response
+from .traits import trait
 
 if TYPE_CHECKING:
     from ..config.snapshot import Backend
@@ -73,30 +74,34 @@ class Client:
         raise NotImplementedError
 
 
-class Caller(Protocol):
+@trait
+class Caller:
     """Who made a call and hears of it. Exactly one of `call_lost` and an `ended` comes last."""
 
-    def call_interim(self, status: int, headers: Headers) -> None: ...
+    def call_interim(self, status: int, headers: Headers) -> None:
+        raise NotImplementedError
 
     def call_answered(self, response: Response) -> None:
         """The head is in, with as much of the body as came with it."""
-        ...
+        raise NotImplementedError
 
-    def call_data(self, chunk: bytes, ended: bool) -> None: ...
+    def call_data(self, chunk: bytes, ended: bool) -> None:
+        raise NotImplementedError
 
     def call_switched(self, response: Response, first: bytes) -> None:
         """The backend switched protocols as asked; `first` are the bytes behind its head."""
-        ...
+        raise NotImplementedError
 
     def call_lost(self, failure: Failure) -> None:
         """The call failed. `Call.answered` and `Call.reused` say how far it came."""
-        ...
+        raise NotImplementedError
 
     def call_writable(self, writable: bool) -> None:
         """Whether more of the request's body can be taken."""
-        ...
+        raise NotImplementedError
 
-    def client_progressed(self) -> bool: ...
+    def client_progressed(self) -> bool:
+        raise NotImplementedError
 
 
 class Call:

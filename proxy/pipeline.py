@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
 
+_now: Final = monotonic
 _COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
 
 
@@ -91,11 +92,11 @@ class LiveExchange(Dispatch):
                 result = hook(self)
                 if result is None:
                     continue
-                if isinstance(result, Awaitable):
+                if isinstance(result, Response):
+                    self._run_response(result, 0)
+                else:
                     self._awaited = result
                     self._spawn(self._await_request(result, index))
-                else:
-                    self._run_response(result, 0)
                 return
             if self.skips is not None:
                 self._skipped |= skipped_from(self, self._route, self._entered)
@@ -174,7 +175,7 @@ class LiveExchange(Dispatch):
 
     def call_answered(self, response: Response) -> None:
         """The backend's head is in: run the answer back up the chain."""
-        self._first_byte = monotonic()
+        self._first_byte = _now()
         if self._mirrored is not None:
             self._mirrored.live_answered(len(response.content), response.ended)
         if response.ended:
@@ -196,7 +197,7 @@ class LiveExchange(Dispatch):
 
     def call_switched(self, response: Response, first: bytes) -> None:
         """The backend switched protocols: from now on bytes pass through both ways."""
-        self._first_byte = monotonic()
+        self._first_byte = _now()
         self._begun = True
         self._status = response.status
         response.append(b"x-request-id", self.id)
@@ -220,7 +221,7 @@ class LiveExchange(Dispatch):
                 if position >= self._entered or self._skipped >> position & 1:
                     continue
                 result = hook(self, response)
-                if isinstance(result, Awaitable):
+                if not isinstance(result, Response):
                     self._open_outlet().hold()
                     self._awaited = result
                     self._spawn(self._await_response(result, index))
@@ -322,7 +323,7 @@ class LiveExchange(Dispatch):
             self._call.cancel()
             self._call = None
         stats = self._released()
-        now = monotonic()
+        now = _now()
         total = now - self._started
         first_byte = self._first_byte - self._started if self._first_byte else NEVER
         received = self._intake.size if self._intake is not None else len(self.request.content)

@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..config.snapshot import Backend, Endpoint, Tls
 from ..filters.api import Failure
@@ -20,6 +20,7 @@ from .dns import Resolver, is_literal
 from .http1.upstream import ClientConnection
 from .telemetry.count import CallTally
 from .telemetry.stats import PoolGauge
+from .traits import trait
 
 if TYPE_CHECKING:
     from .exchange import Call
@@ -32,12 +33,15 @@ _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0
 
 
-class Waiter(Protocol):
+@trait
+class Waiter:
     """Who asked for a connection; hears one of the two for each time it asked, be it over by then or not."""
 
-    def connected(self, call: Call, target: Target) -> None: ...
+    def connected(self, call: Call, target: Target) -> None:
+        raise NotImplementedError
 
-    def unavailable(self, failure: Failure, target: Target | None) -> None: ...
+    def unavailable(self, failure: Failure, target: Target | None) -> None:
+        raise NotImplementedError
 
 
 class Target:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Shadow
 from ..filters.api import Failure, Headers, Request, Response
 from .exchange import HELD, Call, Caller
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
+from .pool import Waiter
 from .telemetry.count import NEVER
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ CENSORING: Final = frozenset({"shadow_timeout", "slow_shadow", "budget_bytes", "
 """Reasons that cut a copy short: it counts as at least that slow, else a slow shadow would look fast."""
 
 
-class Copy:
+class Copy(Caller, Waiter):
     """One copy on its way: the `Waiter` of its connection and the `Caller` of its call.
 
     Mutable state: `_held`, chunks that the shadow has yet to take, `_charged`, how many bytes its lane counts for them
@@ -195,7 +196,7 @@ class Copy:
         self._release(self._charged)
         self._writing = len(first)
         call.send(
-            cast(Caller, self), backend, request.method, shadow_target(self.shadow, request),
+            self, backend, request.method, shadow_target(self.shadow, request),
             outgoing_authority(backend, target.endpoint, request), self.headers, first, whole, length, None,
         )  # fmt: skip
         if not self._writable:
