@@ -34,7 +34,7 @@ help:  ## this list
 
 setup: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## the environments alone, that of SERVER too
 
-demo: setup  ## models, the proxy and a load; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
+demo: setup  ## three models, the proxy, a load, the comparison; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
 	@$(BIN)/python -m demo --server $(SERVER) $(if $(STAY),--stay) $(ARGS)
 
 test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)

@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m demo", description="Three models, the proxy in front, and a load.")
     parser.add_argument("--server", choices=sorted(LINEUPS), default="builtin", help="which model servers to start")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of the load")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of the load")
     parser.add_argument("--stay", action="store_true", help="keep everything running until Ctrl-C")
     options = parser.parse_args(arguments)
     try:

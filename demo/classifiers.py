@@ -1,4 +1,4 @@
-"""Small classifiers of Fisher's irises, trained in a fraction of a second with the standard library.
+"""Two small classifiers of Fisher's irises, trained in a fraction of a second with the standard library.
 
 The data are the 150 flowers of R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of
 Eugenics 7 (1936): four lengths in centimetres and a species each. Every fifth flower is kept back to judge a model.
@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import csv
 import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 Features: TypeAlias = Sequence[float]
 
-Kind: TypeAlias = Literal["logistic", "bayes", "committee"]
+Kind: TypeAlias = Literal["logistic", "bayes"]
 
-KINDS: tuple[Kind, ...] = ("logistic", "bayes", "committee")
-MEMBERS = 60
-"""Naive Bayes models in a committee: what makes it slower than one."""
-
+KINDS: tuple[Kind, ...] = ("logistic", "bayes")
 SPECIES = ("setosa", "versicolor", "virginica")
 DATA = Path(__file__).with_name("iris.csv")
 
@@ -33,7 +29,7 @@ class Flower(NamedTuple):
 
 
 class Classifier(Protocol):
-    """What every model can do."""
+    """What both models can do."""
 
     def probabilities(self, features: Features) -> list[float]:
         """One probability per species, in the order of SPECIES."""
@@ -63,13 +59,8 @@ def most_probable(probabilities: Sequence[float]) -> int:
 
 
 def train(kind: Kind, rows: Sequence[Flower]) -> Classifier:
-    """Train one of the models."""
-    models: dict[Kind, Callable[[Sequence[Flower]], Classifier]] = {
-        "logistic": LogisticRegression,
-        "bayes": GaussianNaiveBayes,
-        "committee": Committee,
-    }
-    return models[kind](rows)
+    """Train one of the two models."""
+    return LogisticRegression(rows) if kind == "logistic" else GaussianNaiveBayes(rows)
 
 
 def _softmax(scores: Sequence[float]) -> list[float]:
@@ -136,23 +127,6 @@ class GaussianNaiveBayes:
                 for normals in self._normals
             ]
         )
-
-
-class Committee:
-    """Naive Bayes models, each trained on flowers drawn with replacement, who answer with their mean (bagging)."""
-
-    def __init__(self, rows: Sequence[Flower], *, members: int = MEMBERS, seed: int = 9) -> None:
-        draw = random.Random(seed)
-        # Drawn within each species, so that no member misses one.
-        strata = [[row for row in rows if row.species == species] for species in range(len(SPECIES))]
-        self._members = [
-            GaussianNaiveBayes([row for stratum in strata for row in draw.choices(stratum, k=len(stratum))])
-            for _ in range(members)
-        ]
-
-    def probabilities(self, features: Features) -> list[float]:
-        votes = zip(*(member.probabilities(features) for member in self._members), strict=True)
-        return [sum(each) / len(self._members) for each in votes]
 
 
 def _normal(column: Sequence[float]) -> tuple[float, float]:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from .classifiers import MEMBERS
 from .processes import REPOSITORY
 
 Server: TypeAlias = Literal["builtin", "kserve", "mlserver", "llama"]
@@ -37,19 +36,24 @@ def _python(server: str) -> str:
     return str(REPOSITORY / f".venv-{server}" / "bin" / "python")
 
 
-def _classifiers(python: str, module: str, shadow: tuple[str, str]) -> tuple[Model, ...]:
-    """A shadow is (kind, what it is)."""
-    lines = [("stable", "7", "logistic", "logistic regression"), ("canary", "8", "bayes", "naive Bayes")]
+def _classifiers(python: str, module: str, *slower: str) -> tuple[Model, ...]:
+    """`slower` are the shadow's options."""
+    lines: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+        ("stable", "7", "logistic", "logistic regression", ()),
+        ("canary", "8", "bayes", "naive Bayes", ()),
+        ("next", "9", "bayes", "naive Bayes, made slower", slower),
+    )
     return tuple(
-        Model(backend, version, what, (python, "-m", module, "--model", kind, "--version", version), READY)
-        for backend, version, kind, what in [*lines, ("next", "9", *shadow)]
+        Model(backend, version, what, (python, "-m", module, "--model", kind, "--version", version, *options), READY)
+        for backend, version, kind, what, options in lines
     )
 
 
 READY = "/v2/models/iris/ready"
-COMMITTEE = ("committee", f"{MEMBERS} naive Bayes models that answer with their mean")
-MORE_WORK = f"asks {MEMBERS} models where the others ask one"
 LAYERS = {"stable": 2, "canary": 2, "next": 4}
+SLOWNESS = 1.3
+WAIT_MS = 1
+WAITS = f"waits {WAIT_MS} ms before each prediction, as for a feature store"
 
 
 def _language_models() -> tuple[Model, ...]:
@@ -69,23 +73,23 @@ def _language_models() -> tuple[Model, ...]:
 LINEUPS: Mapping[Server, Lineup] = {
     "builtin": Lineup(
         "three classifiers of Fisher's irises, trained just now",
-        _classifiers(sys.executable, "demo.model_server", COMMITTEE),
+        _classifiers(sys.executable, "demo.model_server", "--slowness", str(SLOWNESS)),
         ("v2", "chat"),
-        MORE_WORK,
+        f"was made to take {SLOWNESS} times as long",
         200,
     ),
     "kserve": Lineup(
         "three classifiers of Fisher's irises behind KServe",
-        _classifiers(_python("kserve"), "demo.servers.on_kserve", COMMITTEE),
+        _classifiers(_python("kserve"), "demo.servers.on_kserve", "--wait-ms", str(WAIT_MS)),
         ("v2",),
-        MORE_WORK,
+        WAITS,
         120,
     ),
     "mlserver": Lineup(
         "three scikit-learn classifiers of Fisher's irises behind MLServer",
-        _classifiers(_python("mlserver"), "demo.servers.on_mlserver", ("forest", "a random forest")),
+        _classifiers(_python("mlserver"), "demo.servers.on_mlserver", "--wait-ms", str(WAIT_MS)),
         ("v2",),
-        "walks a forest where the others do one multiplication",
+        WAITS,
         100,
     ),
     "llama": Lineup(

@@ -22,6 +22,9 @@ from .v2 import Json
 NAME = "iris"
 TOKEN_S = 0.02
 """The pace of the chat: seconds per token, about that of a small language model on a CPU."""
+PREDICTION_S = 0.01
+"""The time of a prediction, about that of a small neural network on a CPU. Both are waited for, not computed: models
+that share two CPUs would measure each other."""
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")  # noqa: TID251  # constant, and linear
 
@@ -29,9 +32,11 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")  # noqa: TID251  # constant, and linear
 class ModelServer:
     """The handlers of one model. The model is trained before and never changes."""
 
-    def __init__(self, model: Classifier, version: str) -> None:
+    def __init__(self, model: Classifier, version: str, *, slowness: float = 1.0) -> None:
         self._model = model
         self._version = version
+        self._prediction_s = slowness * PREDICTION_S
+        self._token_s = slowness * TOKEN_S
 
     def app(self) -> web.Application:
         """The server's routes."""
@@ -60,7 +65,9 @@ class ModelServer:
 
     async def infer(self, request: web.Request) -> web.Response:
         _check_name(request)
-        return web.json_response(v2.infer(self._model, NAME, self._version, await _json(request)))
+        asked = await _json(request)
+        await asyncio.sleep(self._prediction_s)  # noqa: TID251  # the time a larger model would compute
+        return web.json_response(v2.infer(self._model, NAME, self._version, asked))
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Say which species the four lengths in the last message belong to: at once, or token by token."""
@@ -77,7 +84,7 @@ class ModelServer:
             return web.json_response({**head, "object": "chat.completion", "choices": [choice]})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
-        async for event in _events({**head, "object": "chat.completion.chunk"}, tokens):
+        async for event in _events({**head, "object": "chat.completion.chunk"}, tokens, self._token_s):
             await response.write(event)
         await response.write_eof()
         return response
@@ -95,14 +102,14 @@ class ModelServer:
         return ["Most", " likely", " Iris", f" {SPECIES[best]}", ":", f" {probabilities[best]:.1%}", " sure", "."]
 
 
-async def _events(head: Json, tokens: list[str]) -> AsyncIterator[bytes]:
+async def _events(head: Json, tokens: list[str], token_s: float) -> AsyncIterator[bytes]:
     """The chunks of a streamed completion: first the role, then the tokens at their pace, then the end."""
     deltas: list[tuple[Json, str | None]] = [({"role": "assistant", "content": None}, None)]
     deltas += [({"content": token}, None) for token in tokens]
     deltas.append(({}, "stop"))
     for delta, finish in deltas:
         if "role" not in delta:
-            await asyncio.sleep(TOKEN_S)  # noqa: TID251  # the time a language model would compute
+            await asyncio.sleep(token_s)  # noqa: TID251  # the time a language model would compute
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
         yield b"data: " + json.dumps({**head, "choices": [choice]}).encode() + b"\n\n"
     yield b"data: [DONE]\n\n"
@@ -147,9 +154,10 @@ def main() -> None:
     parser.add_argument("--model", choices=KINDS, required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--slowness", type=float, default=1.0, help="1.3: everything takes 30 %% longer")
     options = parser.parse_args()
     training, _ = split(flowers())
-    server = ModelServer(train(options.model, training), options.version)
+    server = ModelServer(train(options.model, training), options.version, slowness=options.slowness)
     web.run_app(server.app(), host="127.0.0.1", port=options.port, print=None, access_log=None)
 
 

@@ -6,6 +6,7 @@ Run by the environment of mlserver.lock: `python -m demo.servers.on_mlserver --m
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -14,22 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from sklearn.ensemble import RandomForestClassifier
+import mlserver_sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
 from ..classifiers import flowers, split
 
-MODELS: dict[str, Any] = {
-    "logistic": lambda: LogisticRegression(max_iter=1000),
-    "bayes": GaussianNB,
-    "forest": lambda: RandomForestClassifier(n_estimators=TREES, random_state=9),
-}
-TREES = 20
-"""In the forest: what makes it slower than the other two."""
+MODELS: dict[str, Any] = {"logistic": lambda: LogisticRegression(max_iter=1000), "bayes": GaussianNB}
 
 
-def write_folder(folder: Path, *, kind: str, version: str, port: int) -> None:
+class Waiting(mlserver_sklearn.SKLearnModel):  # type: ignore[misc]  # MLServer is not installed where types are checked
+    """The same model, after a wait as for a feature store: `wait_ms` of its settings' `extra`."""
+
+    async def predict(self, payload: Any) -> Any:
+        await asyncio.sleep(self.settings.parameters.extra["wait_ms"] / 1000)  # noqa: TID251
+        return await super().predict(payload)
+
+
+def write_folder(folder: Path, *, kind: str, version: str, port: int, wait_ms: float) -> None:
     """Train the model and write what `mlserver start` reads; the port of gRPC, which is not used here, is any."""
     training, _ = split(flowers())
     model = MODELS[kind]().fit([row.features for row in training], [row.species for row in training])
@@ -44,8 +47,8 @@ def write_folder(folder: Path, *, kind: str, version: str, port: int) -> None:
     (folder / "settings.json").write_text(json.dumps(server))
     settings = {
         "name": "iris",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": "./model.joblib", "version": version},
+        "implementation": "demo.servers.on_mlserver.Waiting" if wait_ms else "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": "./model.joblib", "version": version, "extra": {"wait_ms": wait_ms}},
     }
     (folder / "model-settings.json").write_text(json.dumps(settings))
 
@@ -56,9 +59,10 @@ def main() -> None:
     parser.add_argument("--model", choices=sorted(MODELS), required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--wait-ms", type=float, default=0.0, help="before each prediction")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="understudy-mlserver-"))
-    write_folder(folder, kind=options.model, version=options.version, port=options.port)
+    write_folder(folder, kind=options.model, version=options.version, port=options.port, wait_ms=options.wait_ms)
     os.execv(sys.executable, [sys.executable, "-m", "mlserver.cli.main", "start", str(folder)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -36,17 +37,34 @@ def pids(output: str) -> list[int]:
 
 
 def test_it_shows_everything_and_leaves_nothing_running() -> None:
-    with demo("--seconds", "1") as process:
+    with demo("--seconds", "2") as process:
         output, _ = process.communicate(timeout=50)
 
     assert process.returncode == 0, output
-    assert '"data": ["virginica"]' in output
-    assert "x-model-version: 7" in output
-    assert "x-model-version: 8" in output
-    assert "Most· likely· Iris· virginica" in output
-    assert re.search(r"answers: canary [\d,]+, stable [\d,]+; wrong: 0", output)
-    assert "Everything answered" in output
-    assert len(set(pids(output))) == 3
+    in_order = [
+        "\n  stable  version 7",
+        "\n  canary  version 8",
+        "\n  next    version 9",
+        "x-understudy-backend: stable",
+        "x-understudy-backend: canary",
+        "set-cookie: arm=",
+        "Most· likely· Iris· virginica",
+        "$ understudy explain --running POST /v2/models/iris/infer -H 'x-user-id: ada'",
+        "split iris-8: arm stable",
+        "mirrored  changed arm",
+        "users belong to stable and",
+        "400 answers, compared with what their models say without the proxy; wrong: 0",
+        "$ understudy status",
+        "PAIRS",
+        "next@9 is slower than stable@7 by",
+        "while it heard nothing.",
+        "Stopping:",
+        "Everything answered",
+    ]
+    positions = [output.find(each) for each in in_order]
+    assert -1 not in positions, output
+    assert positions == sorted(positions), output
+    assert len(set(pids(output))) == 4
     assert [pid for pid in pids(output) if Path(f"/proc/{pid}").exists()] == []
 
 
@@ -58,7 +76,7 @@ def test_ports_in_use_are_exchanged() -> None:
             busy.listen()
         except OSError:
             pass  # somebody else has it, which is the same to the demo
-        with demo("--seconds", "0.2") as process:
+        with demo("--seconds", "1") as process:
             output, _ = process.communicate(timeout=50)
 
     assert process.returncode == 0, output
@@ -77,14 +95,41 @@ def test_a_signal_stops_everything() -> None:
         rest, _ = process.communicate(timeout=40)
 
     assert process.returncode == 130, output + rest
-    assert len(set(pids(output))) == 3
+    assert len(set(pids(output))) == 4
     assert [pid for pid in pids(output) if Path(f"/proc/{pid}").exists()] == []
 
 
+def test_it_stays_and_says_what_to_try() -> None:
+    with demo("--seconds", "0.5", "--stay") as process:
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if "/compare" in line:
+                break
+        commands = re.findall(r"^  \$ (.*)$", output, re.MULTILINE)
+        tried = subprocess.run(
+            ["bash", "-ec", "\n".join(each for each in commands if "--watch" not in each and "kill" not in each)],
+            cwd=REPOSITORY,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=40)
+
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert "split iris-8: arm" in tried.stdout
+    assert '"schema":"understudy.compare/1"' in tried.stdout
+    assert process.returncode == 0, output + rest
+
+
 def test_a_model_that_dies_fails_the_demo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    stable, canary = lineup.LINEUPS["builtin"].models
-    broken = canary._replace(command=(sys.executable, "-c", "raise SystemExit('no memory for the model')"))
-    scene = lineup.LINEUPS["builtin"]._replace(models=(stable, broken))
+    stable, canary, shadow = lineup.LINEUPS["builtin"].models
+    broken = shadow._replace(command=(sys.executable, "-c", "raise SystemExit('no memory for the model')"))
+    scene = lineup.LINEUPS["builtin"]._replace(models=(stable, canary, broken))
     monkeypatch.setattr(__main__, "LINEUPS", {"builtin": scene})
 
     status = __main__.main([])

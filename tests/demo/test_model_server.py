@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from demo import v2
 from demo.classifiers import flowers, train
-from demo.model_server import TOKEN_S, ModelServer
+from demo.model_server import PREDICTION_S, TOKEN_S, ModelServer
 
 T = TypeVar("T")
 
@@ -22,11 +22,11 @@ SETOSA, VIRGINICA = [5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]
 MODEL = train("bayes", flowers())
 
 
-def asked(conversation: Callable[[TestClient[Any, Any]], Awaitable[T]]) -> T:
+def asked(conversation: Callable[[TestClient[Any, Any]], Awaitable[T]], *, slowness: float = 1.0) -> T:
     """What a conversation with a fresh server came to."""
 
     async def run() -> T:
-        async with TestClient(TestServer(ModelServer(MODEL, "7").app())) as client:
+        async with TestClient(TestServer(ModelServer(MODEL, "7", slowness=slowness).app())) as client:
             return await conversation(client)
 
     return asyncio.run(run())
@@ -150,3 +150,14 @@ def test_a_streamed_chat_comes_token_by_token() -> None:
     assert json.loads(events[-2])["choices"][0]["finish_reason"] == "stop"
     assert events[-1] == "[DONE]"
     assert lines[-1][0] - lines[0][0] >= 0.8 * TOKEN_S * (len(deltas) - 1)
+
+
+def test_a_slower_model_takes_its_time() -> None:
+    async def conversation(client: TestClient[Any, Any]) -> float:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        async with client.post("/v2/models/iris/infer", json=v2.infer_request("a", [SETOSA])) as response:
+            assert response.status == 200
+        return clock() - began
+
+    assert asked(conversation, slowness=5.0) >= 0.99 * 5 * PREDICTION_S
