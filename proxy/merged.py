@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,20 +17,19 @@ from .comparison.view import Arm, Compare
 from .comparison.words import block
 from .text import milliseconds, percent, table
 
+ASKED_AT_ONCE = 16
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 UNREADABLE = 2
 
 
 def answer(options: argparse.Namespace) -> int:
     """0, or 1 with warnings, or 2 when none of the documents could be read. What could not is told on stderr."""
-    found: list[Compare] = []
-    for source in options.sources:
-        try:
-            found.append(read(_fetched(source)))
-        except Unusable as problem:
-            print(f"understudy: {source}: {problem}", file=sys.stderr)
-        except admin_client.Unreachable as problem:
-            print(f"understudy: {problem}", file=sys.stderr)
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:  # forty replicas, some of them not answering
+        read_or_told = list(pool.map(_read, options.sources))
+    found = [each for each in read_or_told if isinstance(each, Compare)]
+    for told in read_or_told:
+        if isinstance(told, str):
+            print(f"understudy: {told}", file=sys.stderr)
     if not found:
         return UNREADABLE
     merged = merge(found, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
@@ -70,6 +70,16 @@ def _arms(arms: list[Arm]) -> list[str]:
             f"{each.requests:,}", f"{each.errors:,}", milliseconds(total.p50, total.p99),
         ))  # fmt: skip
     return table(rows, left=4)
+
+
+def _read(source: str) -> Compare | str:
+    """A document, or why there is none."""
+    try:
+        return read(_fetched(source))
+    except Unusable as problem:
+        return f"{source}: {problem}"
+    except admin_client.Unreachable as problem:
+        return str(problem)
 
 
 def _fetched(source: str) -> bytes:

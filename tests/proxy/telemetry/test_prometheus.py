@@ -14,6 +14,9 @@ from understudy.proxy.telemetry.exposition import BOUNDS_S, Exposition
 from understudy.proxy.telemetry.prometheus import render
 from understudy.proxy.telemetry.stats import CallKey, told
 
+from tests.kit.pairs import rehearsal
+from tests.kit.rehearsed import rehearsed
+
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)')  # noqa: TID251 - ours
 LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')  # noqa: TID251 - ours
 UNESCAPED = {'\\"': '"', "\\\\": "\\", "\\n": "\n"}
@@ -104,3 +107,58 @@ def test_a_family_without_samples_is_left_out() -> None:
     out.family("a", "gauge", "Help.", [({}, None)])
     out.histogram("b", "Help.", [])
     assert out.text() == "\n"
+
+
+MIRRORED = """\
+listeners: {ingress: {bind: 127.0.0.1:7080}}
+backends: {stable: {endpoints: [http://127.0.0.1:9001], version: "7"}, next: {endpoints: [http://127.0.0.1:9002]}}
+routes:
+  - name: iris
+    match: {path_prefix: /}
+    backend: stable
+    filters: [{type: mirror, to: [{backend: next}]}]
+"""
+
+
+def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
+    with rehearsed(MIRRORED) as fed:
+        fed.stats.call("iris", "stable", "7").record(200, None, 0.01, 0.01, 1, 1)
+        shadow = fed.stats.call("iris", "next", "", "shadow")
+        shadow.record(500, None, 0.01, 0.02, 1, 1)
+        shadow.record(0, "shadow_error", -1.0, 0.01, 1, 0)
+        copies = fed.stats.copies_of("iris", "next")
+        copies.exchanges, copies.selected, copies.sent, copies.complete, copies.censored = 9, 8, 6, 4, 1
+        copies.dropped, copies.held_bytes, copies.breaker = {"budget_bytes": 2}, 77, "probing"
+        keys = fed.stats.key_use("e")
+        for hashed in (1, 1, 1, 2):
+            keys.note(hashed)
+        keys.missing, keys.issued = 6, 5
+        fed.tell(rehearsal(1, 3000, slower=1.5, shadow_version=""))
+        totals, shown = fed.control.totals, fed.status()
+        page = render(shown, list(totals.calls().values()), list(totals.copies().values()), 0)
+    found = {(each.name, *each.labels.values()): each.value for each in read(page)}
+    assert {key[4:]: value for key, value in found.items() if key[0] == "understudy_requests_total"} == {("", "200"): 1}
+    assert not any(key[0] == "understudy_failures_total" for key in found)
+    shadows = ("iris", "next", "")
+    assert found["understudy_shadow_requests_total", *shadows, "500"] == 1
+    assert found["understudy_shadow_requests_total", *shadows, "0"] == 1
+    assert found["understudy_shadow_failures_total", *shadows, "shadow_error"] == 1
+    assert found["understudy_shadow_request_duration_seconds_count", *shadows] == 2
+    assert found["understudy_mirror_exchanges_total", "iris", "next"] == 9
+    assert found["understudy_mirror_selected_total", "iris", "next"] == 8
+    outcomes = {key[3]: value for key, value in found.items() if key[0] == "understudy_mirror_copies_total"}
+    assert outcomes == {"complete": 4, "censored": 1, "budget_bytes": 2}
+    assert found["understudy_mirror_held_bytes", "iris", "next"] == 77
+    assert found["understudy_mirror_breaker", "iris", "next"] == 1
+    pair = ("iris", "stable@7", "next")
+    bounds = [found["understudy_pair_latency_ratio", *pair, "total", bound] for bound in ("low", "estimate", "high")]
+    assert sorted(bounds) == bounds
+    assert bounds[1] == pytest.approx(1.5, rel=0.05)
+    assert found["understudy_pairs_compared", *pair] == 3000
+    verdicts = {key[4]: value for key, value in found.items() if key[0] == "understudy_pair_verdict"}
+    assert verdicts == {"slower": 1, "faster": 0, "same": 0, "undecided": 0}
+    assert found["understudy_split_keys_total", "e", "present"] == 4
+    assert found["understudy_split_keys_total", "e", "missing"] == 6
+    assert found["understudy_split_keys_issued_total", "e"] == 5
+    assert found["understudy_split_hottest_key_ratio", "e"] == 0.75
+    assert found["understudy_epoch",] == 1
