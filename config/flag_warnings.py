@@ -7,7 +7,7 @@ from datetime import date
 
 from ..filters.api import FilterConfig
 from ..filters.flags import FlagsConfig, Rule
-from ..filters.keys import KeyOf
+from ..filters.keys import KeyOf, KeySource
 from ..filters.matching import Condition
 from ..filters.split import SplitConfig
 from .implied import also, implies, impossible
@@ -31,7 +31,8 @@ def flag_warnings(chain: Sequence[FilterConfig], at: int, known: Condition, defa
             yield (*path, "expires"), f"{rule.flag} expired on {rule.expires}; remove the rule, or move the date"
         if not rule.enabled:
             continue
-        yield from _without_effect(config.rules, position, known)
+        if not any(map(_issues, config.rules[:position])):  # else the rule sees a cookie that no rule before it saw
+            yield from _without_effect(config.rules, position, known)
         yield from _too_late(rule, path, chain[:at])
         if 0 < rule.percent < 100:
             if rule.key is None:
@@ -72,6 +73,11 @@ def _without_effect(rules: Sequence[Rule], position: int, known: Condition) -> F
             f"{rule.flag} never decides anything: {names} {'decides' if len(first) == 1 else 'decide'}"
             f" {listed(wanted, 'and')} before it, whenever it matches",
         )
+
+
+def _issues(rule: Rule) -> bool:
+    sources = sources_of(rule.key) if rule.key is not None else ()
+    return any(isinstance(each, KeySource) and each.issue for each in sources)
 
 
 def _effects(rule: Rule) -> list[str]:
