@@ -8,8 +8,6 @@ import sys
 from collections import Counter
 from itertools import combinations
 from math import log, sqrt
-from pathlib import Path
-from typing import Any
 
 import pytest
 import xxhash
@@ -17,9 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from understudy.filters.bucketing import Race, Rollout, Sample, arm_seed, uniform, unit
 
+from tests.architecture.tree import ROOT
 from tests.kit import reference
+from tests.kit.vectors import HEADING, VECTORS, table
 
-VECTORS: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 COUNT = 200_000
 KEYS = [b"user-%d" % number for number in range(COUNT)]
 
@@ -65,6 +64,12 @@ def test_the_vectors_of_the_samples() -> None:
         assert f"{sample.seed:016x}" == each["seed"]
         assert uniform(key, sample.seed) == each["u"]
         assert sample.takes(key) is each["in_at_10_percent"]
+
+
+def test_every_page_that_shows_the_vectors_shows_these() -> None:
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        text = page.read_text("utf-8")
+        assert HEADING not in text or table() in text, f"{page.name}: python -m tests.kit.vectors prints the table"
 
 
 _weights = st.dictionaries(st.text(max_size=8), st.floats(0, 1_000_000), max_size=12).filter(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
 import pytest
@@ -21,8 +18,7 @@ from understudy.filters.keys import KeyOf
 
 from tests.kit.heads import request
 from tests.kit.services import FakeServices, exchange_of
-
-VECTORS: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "vectors.json").read_text())
+from tests.kit.vectors import VECTORS
 
 
 def reader_of(text: str, services: FakeServices | None = None) -> KeyReader:
@@ -110,6 +106,10 @@ def test_the_source_is_told_by_its_position() -> None:
 )
 def test_a_claim_is_a_string_or_a_number_as_written(payload: bytes, expected: bytes | None) -> None:
     assert read("{jwt: sub}", token(payload))[0] == expected
+
+
+def test_an_empty_claim_is_none() -> None:
+    assert claim_reader("sub")(b"Bearer a.eyJzdWIiOiAiIn0.b") is None
 
 
 def test_a_claim_is_named_literally() -> None:
