@@ -98,7 +98,7 @@ def test_one_document_stays_what_it_is() -> None:
 def test_a_document_given_twice_counts_once_and_the_later_of_two_moments() -> None:
     early = sent(document([pair()] * 3, generated="2026-11-21T01:59:00Z"))
     late = sent(document([pair()] * 5))
-    compare, warnings = merge([late, early, late], NOW)
+    compare, warnings = merge([late, late, early], NOW)
     assert compare.pairs[0].counts.selected == 5
     assert warnings == ["2 of 3 documents are older ones of the same epochs: not counted"]
 

@@ -16,12 +16,18 @@ from tests.kit.pairs import cut, dropped, pair
 
 MS = st.none() | st.floats(0, 1e6)
 OUTCOMES = st.sampled_from(["complete", "shadow_error", "shadow_timeout", "client_gone"])
-PAIRS = st.builds(
+KNOWN_MS = st.floats(0, 1e6)
+WILD = st.builds(
     pair, live_status=st.sampled_from([0, 200, 204, 404, 500]), shadow_status=st.sampled_from([0, 200, 503]),
     live_outcome=OUTCOMES, shadow_outcome=OUTCOMES, live_total_ms=MS, shadow_total_ms=MS, live_first_byte_ms=MS,
     shadow_first_byte_ms=MS, live_gap_ms=MS, shadow_gap_ms=MS, sent=st.booleans(), censored=st.booleans(),
     tainted=st.booleans(),
 )  # fmt: skip
+COMPARABLE = st.builds(
+    pair, live_total_ms=KNOWN_MS, shadow_total_ms=KNOWN_MS, live_first_byte_ms=MS, shadow_first_byte_ms=MS,
+    live_gap_ms=KNOWN_MS, shadow_gap_ms=MS, censored=st.booleans(),
+)  # fmt: skip
+PAIRS = st.one_of(WILD, COMPARABLE)
 
 
 def sums_over(*pairs: Pair) -> Sums:
