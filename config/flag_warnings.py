@@ -17,7 +17,7 @@ from .wording import listed
 
 Found = Iterator[tuple[Path, str]]
 
-_COMPARED = 100
+_COMPARED = 50
 """With so many rules before it a rule is compared: a longer list costs the square of its length."""
 
 
@@ -25,13 +25,14 @@ def flag_warnings(chain: Sequence[FilterConfig], at: int, known: Condition, defa
     """Of the flags at this position; paths begin inside them. `known`: what holds for each request that comes here."""
     config = chain[at]
     assert isinstance(config, FlagsConfig)
+    issuing = next((at for at, rule in enumerate(config.rules) if _issues(rule)), len(config.rules))
     for position, rule in enumerate(config.rules):
         path: Path = ("rules", position)
         if rule.expires is not None and rule.expires < today:
             yield (*path, "expires"), f"{rule.flag} expired on {rule.expires}; remove the rule, or move the date"
         if not rule.enabled:
             continue
-        if not any(map(_issues, config.rules[:position])):  # else the rule sees a cookie that no rule before it saw
+        if position <= issuing:  # those behind it see a cookie that no rule before it saw
             yield from _without_effect(config.rules, position, known)
         yield from _too_late(rule, path, chain[:at])
         if 0 < rule.percent < 100:

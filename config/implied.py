@@ -103,9 +103,13 @@ def _several(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value or ()
 
 
+def _subject(condition: Condition) -> str:
+    return next(name for name in (*_VALUES, *_PATHS, "method", "host") if getattr(condition, name) is not None)
+
+
 def _same_subject(one: Condition, other: Condition) -> str | None:
     """What both are about, or None. Names of headers fold case."""
-    (subject,), (another,) = one.subjects(), other.subjects()
+    subject, another = _subject(one), _subject(other)
     if subject in _PATHS and another in _PATHS:
         return "path"
     if subject != another:
