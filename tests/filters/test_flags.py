@@ -300,3 +300,13 @@ def test_explain_tells_the_names_of_headers_and_no_value() -> None:
     )
     assert told.words == ("flag a: sets authorization",)
     assert "s3cret" not in str(told)
+
+
+def test_explain_tells_of_each_rule_only_what_it_decided() -> None:
+    text = """
+      - {flag: one, set_headers: {x-a: "1"}, skip: [mirror]}
+      - {flag: two, set_headers: {x-a: "2", x-b: "2"}, skip: [mirror, split], backend: canary}
+    """
+    told = FlagsFilter(rules(text), FakeServices()).explain(exchange_of(request("GET / HTTP/1.1")))
+    assert told.words == ("flag one: sets x-a; skips mirror", "flag two: backend canary; sets x-b; skips split")
+    assert [rule["skip"] for rule in told.facts["rules"]] == [["mirror"], ["split"]]

@@ -28,7 +28,7 @@ def _rows(draw: dict[str, Any]) -> Iterator[str]:
     for arm, told in draw["arms"].items():
         cells = [draw["salt"], draw["key"], f"{arm}: {draw['weights'][arm]}", told["seed"], told["hash"]]
         cells += [f"{told['u']:.12f}", f"{told['score']:.9g}", "yes" if arm == draw["winner"] else ""]
-        shortened = [cell if len(cell) <= 40 else f"{cell[0]} × {len(cell)}" for cell in cells]
+        shortened = [cell if len(cell) <= 40 else f"{len(cell)} times {cell[0]}" for cell in cells]
         yield f"| {' | '.join(shortened)} |"
 
 
