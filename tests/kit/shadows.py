@@ -14,6 +14,8 @@ from .configured import Build, Options, Proxy, configured, document
 from .conversation import Message, Peer, Upstream, upstream
 
 ROUTE = "everything"
+COLD = {"keep_alive": "0s"}
+"""Every call comes on a connection of its own, unless a test says otherwise."""
 
 
 def ok(content: bytes = b"ok", fields: bytes = b"") -> bytes:
@@ -121,10 +123,11 @@ def document_of(
     live: str, shadows: list[str], filters: list[Options], *, shadow: Options | None = None,
     backend: Options | None = None, listener: Options | None = None,
 ) -> str:  # fmt: skip
-    """Like `document`, with shadows."""
-    found: dict[str, Any] = json.loads(document([live], backend=backend, listener=listener, route={"filters": filters}))
+    """Like `document`, with shadows of version 9."""
+    own = {**COLD, **(backend or {})}
+    found: dict[str, Any] = json.loads(document([live], backend=own, listener=listener, route={"filters": filters}))
     for at, url in enumerate(shadows):
-        found["backends"][_name(at)] = {"endpoints": [url], "version": "9", **(shadow or {})}
+        found["backends"][_name(at)] = {"endpoints": [url], "version": "9", **COLD, **(shadow or {})}
     return json.dumps(found)
 
 

@@ -5,13 +5,14 @@ Both ends are of the data plane; only the sockets are not there: `Pipe` stands i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import asyncio
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 from understudy.config.snapshot import Backend, Endpoint, Mirror, Shadow
 from understudy.filters.api import Exchange, Request
 from understudy.proxy.http1.upstream import ClientConnection
@@ -29,20 +30,24 @@ from tests.kit.strict import Request as Read
 KIB = 1024
 HIGH_WATER = 64 * KIB  # asyncio's own
 LOW_WATER = HIGH_WATER // 4
-MAX_BODY = 256 * KIB
-MAX_BYTES = 512 * KIB
+MAX_BODY = 512 * KIB
+MAX_BYTES = 1024 * KIB
 MAX_REQUESTS = 5
 STABLE = Backend(name="stable", version="7", endpoints=())
-NEXT = Backend(name="next", version="9", endpoints=(Endpoint("127.0.0.1", 1),), first_byte_timeout=30.0)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NEXT = Backend(
+    name="next", version="9", endpoints=(Endpoint("127.0.0.1", 1),), first_byte_timeout=30.0, max_connections=1
+)
+"""Nobody listens there; and who finds no connection waits for one."""
+SIZES = st.sampled_from([0, 1, 5000, 65 * KIB, 150 * KIB, MAX_BODY, MAX_BODY + 1, 2 * MAX_BODY])
 
 
 class Pipe:
     """A transport whose peer reads when a test says so. Mutable state: chunks that have not left, kept whole, and how
-    much of the first one has; `sent`, all that was written."""
+    much of the first one has; `sent`, all that was written; `room`, what the kernel still takes at once."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, room: int) -> None:
         self.connection = connection
+        self.room = room
         self.chunks: list[bytes] = []
         self.left_of_first = 0
         self.sent = b""
@@ -63,20 +68,24 @@ class Pipe:
         assert not self.closed, "written to what is closed"
         self.sent += data
         self.chunks.append(data)
+        taken = min(self.room, self.unsent())
+        self.room -= taken
+        self._leave(taken)
         if self.unsent() > HIGH_WATER and not self.paused:
             self.paused = True
             self.connection.pause_writing()
 
     def take(self, size: int) -> None:
         """The peer reads so many bytes."""
-        self.left_of_first += size
-        while self.chunks and self.left_of_first >= len(self.chunks[0]):
-            self.left_of_first -= len(self.chunks.pop(0))
-        if not self.chunks:
-            self.left_of_first = 0
+        self._leave(min(size, self.unsent()))
         if self.paused and self.unsent() <= LOW_WATER:
             self.paused = False
             self.connection.resume_writing()
+
+    def _leave(self, size: int) -> None:
+        self.left_of_first += size
+        while self.chunks and self.left_of_first >= len(self.chunks[0]):
+            self.left_of_first -= len(self.chunks.pop(0))
 
     def abort(self) -> None:
         self.closed = True
@@ -96,12 +105,10 @@ class Call:
     """One mirrored exchange, as the test knows it."""
 
     mirrored: Mirrored
-    pipe: Pipe
     body: bytes
     given: int = 0  # bytes of it that live was sent
     ended: bool = False
     live_over: bool = False
-    answered: bool = field(default=False)
 
 
 class Copies(RuleBasedStateMachine):
@@ -117,36 +124,39 @@ class Copies(RuleBasedStateMachine):
         self.now = 1000.0
         self.plane.wheel = Wheel(self.loop, lambda: self.now)
         shadow = Shadow(backend=NEXT, max_body=MAX_BODY, removed=frozenset(), set=())
-        self.mirror = Mirror({"next": shadow}, max_requests=MAX_REQUESTS, max_bytes=MAX_BYTES)
-        self.lane = Lane(self.plane, "iris", self.mirror, shadow)
+        self.lane = Lane(self.plane, "iris", Mirror({"next": shadow}, MAX_REQUESTS, MAX_BYTES), shadow)
         self.plane.lanes = {"iris": [self.lane]}
         self.begun: list[Call] = []
+        self.pipes: list[Pipe] = []
         self.pairs: list[Pair] = []
 
-    def _warm(self) -> Pipe:
-        """A connection to the shadow that is open already."""
+    def _warm(self, room: int) -> None:
+        """A connection to the shadow is open and idle."""
         target = self.lane.pool.targets[0]
         connection = ClientConnection(target, self.plane.wheel)
-        pipe = Pipe(connection)
+        pipe = Pipe(connection, room)
         connection.connection_made(pipe)  # type: ignore[arg-type]
         connection.adopt()
         target.open += 1
         connection.idle_for(1e9)
         target.idle.append(connection)
-        return pipe
+        self.pipes.append(pipe)
 
     @rule(
-        target=calls, size=st.one_of(st.integers(0, 100), st.integers(0, MAX_BODY + 10)), counted=st.booleans(),
-        early=st.integers(0, 200 * KIB), held=st.booleans(),
+        target=calls, size=SIZES, counted=st.booleans(), early=SIZES, held=st.booleans(), warm=st.booleans(),
+        room=st.sampled_from([0, 0, 300 * KIB]),
     )  # fmt: skip
-    def a_request_is_mirrored(self, size: int, counted: bool, early: int, held: bool) -> Any:
-        """`early`: how much is there when it begins; `held`: all of it is, since a filter has read it."""
-        pipe = self._warm()
-        body = (b"%d." % len(self.begun) * (size // 2 + 1))[:size]
-        request = Request(b"POST", b"/", b"a", [], body if held else b"", held, size if counted else None)
-        exchange = Exchange(request, "iris", "stable", b"%032d" % len(self.begun), "127.0.0.1", False)
+    def a_request_is_mirrored(self, size: int, counted: bool, early: int, held: bool, warm: bool, room: int) -> Call:
+        """`early`: how much is there when it begins; `held`: all of it is, since a filter has read it; `warm`: there is
+        a connection for it."""
+        if warm or not self.lane.pool.targets[0].open:
+            self._warm(room)
+        number = len(self.begun)
+        body = (b"%d." % number * (size // 2 + 1))[:size]
+        request = Request(b"POST", b"/%d" % number, b"a", [], body if held else b"", held, size if counted else None)
+        exchange = Exchange(request, "iris", "stable", b"%032d" % number, "127.0.0.1", False)
         exchange.copies = ["next"]
-        call = Call(Mirrored(self.plane, exchange, STABLE, 1), pipe, body)
+        call = Call(Mirrored(self.plane, exchange, STABLE, 1), body)
         if held:
             call.given, call.ended = size, True
         else:
@@ -157,55 +167,64 @@ class Copies(RuleBasedStateMachine):
         self.begun.append(call)
         return call
 
-    @rule(call=calls, size=st.integers(1, 64 * KIB))
-    def live_is_sent_more(self, call: Call, size: int) -> None:
-        if not call.ended and not call.live_over:
+    @rule(call=calls, size=st.sampled_from([1000, 40 * KIB, 64 * KIB]), times=st.integers(1, 5))
+    def live_is_sent_more(self, call: Call, size: int, times: int) -> None:
+        while times and not call.ended and not call.live_over:
+            times -= 1
             chunk = call.body[call.given : call.given + size]
             call.given += len(chunk)
             call.ended = call.given == len(call.body)
             call.mirrored.take(chunk, call.ended)
 
-    @rule(call=calls, size=st.integers(1, 400 * KIB))
-    def the_shadow_reads(self, call: Call, size: int) -> None:
-        if not call.pipe.closed:
-            call.pipe.take(size)
+    def _open(self) -> list[Pipe]:
+        return [pipe for pipe in self.pipes if not pipe.closed]
+
+    @precondition(lambda self: self._open())
+    @rule(data=st.data(), size=st.sampled_from([1, 5000, 100 * KIB, 10**6]))
+    def the_shadow_reads(self, data: st.DataObject, size: int) -> None:
+        data.draw(st.sampled_from(self._open())).take(size)
+
+    @precondition(lambda self: self._open())
+    @rule(data=st.data(), size=st.sampled_from([0, 1000, 10**6]))
+    def the_shadow_answers(self, data: st.DataObject, size: int) -> None:
+        """Whole, or so much that it never ends."""
+        connection = data.draw(st.sampled_from(self._open())).connection
+        if connection.caller is not None and not connection.answered:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size + (size == 10**6))
+            connection.data_received(head + bytes(size))
 
     @rule(call=calls, size=st.sampled_from([0, 1000, 10**6]))
-    def the_shadow_answers(self, call: Call, size: int) -> None:
-        """Whole, or much more than live."""
-        if not call.pipe.closed and not call.answered and call.pipe.connection.caller is not None:
-            call.answered = True
-            content = bytes(size)
-            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size + (size == 10**6))
-            call.pipe.connection.data_received(head + content)
-
-    @rule(call=calls)
-    def the_shadow_goes(self, call: Call) -> None:
-        if not call.pipe.closed:
-            call.pipe.closed = True
-            call.pipe.connection.connection_lost(ConnectionResetError())
-
-    @rule(call=calls, size=st.integers(0, 10**6))
     def live_answers(self, call: Call, size: int) -> None:
         if not call.live_over:
             call.mirrored.live_answered(0, False)
             call.mirrored.live_data(size, True)
 
-    @rule(call=consumes(calls), reason=st.sampled_from([None, "client_gone", "upstream_closed", "upstream_timeout"]))
+    @rule(call=calls, reason=st.sampled_from([None, "client_gone", "upstream_closed", "upstream_timeout"]))
     def live_is_over(self, call: Call, reason: str | None) -> None:
-        call.live_over = True
-        call.mirrored.live_over(200, reason, call.given)
+        if not call.live_over:
+            call.live_over = True
+            call.mirrored.live_over(200, reason, call.given)
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 31.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self.plane.wheel.turn()
+    @rule(what=st.sampled_from(["the shadow goes", "the loop turns", "time passes", "a reload"]), data=st.data())
+    def something_rare(self, what: str, data: st.DataObject) -> None:
+        if what == "the shadow goes" and self._open():
+            pipe = data.draw(st.sampled_from(self._open()))
+            pipe.abort()
+            pipe.connection.connection_lost(ConnectionResetError())
+        elif what == "the loop turns":
+            self._turn()
+        elif what == "time passes":
+            self.now += data.draw(st.sampled_from([0.1, 1.0, 31.0]))
+            self.plane.wheel.turn()
+        elif what == "a reload":
+            shadow = replace(self.lane.shadow, backend=replace(NEXT, version=data.draw(st.sampled_from(["9", "10"]))))
+            max_bytes = data.draw(st.sampled_from([MAX_BYTES, MAX_BYTES // 4]))
+            self.lane.configure(Mirror({"next": shadow}, MAX_REQUESTS, max_bytes), shadow)
 
-    @rule(max_bytes=st.sampled_from([MAX_BYTES, MAX_BYTES // 4]), version=st.sampled_from(["9", "10"]))
-    def a_reload(self, max_bytes: int, version: str) -> None:
-        shadow = replace(self.lane.shadow, backend=replace(NEXT, version=version))
-        self.mirror = Mirror({"next": shadow}, max_requests=MAX_REQUESTS, max_bytes=max_bytes)
-        self.lane.configure(self.mirror, shadow)
+    def _turn(self) -> None:
+        """Connections that were asked for are refused."""
+        while tasks := self.plane._tasks:
+            self.loop.run_until_complete(asyncio.wait(set(tasks)))
 
     @invariant()
     def budgets_hold(self) -> None:
@@ -215,21 +234,33 @@ class Copies(RuleBasedStateMachine):
 
     @invariant()
     def what_is_kept_is_charged(self) -> None:
-        """Beyond the buffers of each connection."""
-        kept = sum(sum(map(len, call.pipe.chunks)) for call in self.begun if not call.pipe.closed)
+        """Beyond the buffers of each connection. Chunks are kept whole until the last byte has left."""
+        kept = sum(sum(map(len, pipe.chunks)) if pipe.paused else pipe.unsent() for pipe in self.pipes)
         waiting = sum(sum(map(len, copy._held)) for copy in self.lane.copies)
-        assert kept + waiting <= self.lane.held + 2 * HIGH_WATER * len(self.lane.copies) + HIGH_WATER
+        assert kept + waiting <= self.lane.held + 2 * HIGH_WATER * len(self.lane.copies)
+
+    @invariant()
+    def a_copy_lives_as_long_as_it_may(self) -> None:
+        for copy in self.lane.copies:
+            call = next(each for each in self.begun if each.mirrored is copy.mirrored)
+            assert call.given <= MAX_BODY
+            assert call.ended or not call.live_over, "it will never be whole"
+            under_way = copy._call is not None or copy in self.lane.pool._waiting or self.plane._tasks
+            assert under_way, "nothing will ever end it"
 
     @invariant()
     def the_shadow_reads_what_live_was_sent_or_a_part_of_it(self) -> None:
-        for call in self.begun:
-            if call.pipe.sent:
-                read = read_request(call.pipe.sent, 0)
+        for pipe in self.pipes:
+            at = 0
+            while at < len(pipe.sent):
+                read = read_request(pipe.sent, at)
                 assert isinstance(read, Read | Incomplete), "nothing that could be read otherwise"
-                if isinstance(read, Read):
-                    assert call.ended, "whole, though live's request is not"
-                    assert read.body == call.body
-                    assert read.end == len(call.pipe.sent)
+                if isinstance(read, Incomplete):
+                    break
+                call = self.begun[int(read.target[1:])]
+                assert call.ended, "whole, though live's request is not"
+                assert read.body == call.body
+                at = read.end
 
     def _count_pairs(self) -> None:
         self.pairs += [each for each in self.plane.stats.records.take() if isinstance(each, Pair)]
@@ -245,7 +276,10 @@ class Copies(RuleBasedStateMachine):
         for call in self.begun:
             if not call.live_over:
                 call.mirrored.live_over(200, None, call.given)
+        self._turn()
+        self.a_copy_lives_as_long_as_it_may()
         self.lane.cut()
+        self._turn()
         assert not self.lane.copies
         assert self.lane.held == 0
         assert self.lane.pool.targets[0].in_flight == 0
@@ -258,5 +292,5 @@ class Copies(RuleBasedStateMachine):
 
 TestCopies = Copies.TestCase
 TestCopies.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
