@@ -65,6 +65,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def _mistakes(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if not self.flag:
             yield ("flag",), "is empty; a flag needs a name"
+        if self.salt == "":
+            yield ("salt",), "is empty; leave it out for the flag's name"
         if self.when is not None:
             yield from ((("when", *inner), text) for inner, text in self.when.mistakes())
         yield from key_mistakes(self.key, "key")

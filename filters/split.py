@@ -51,8 +51,12 @@ class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
         found: Mistakes = []
         if not self.experiment:
             found.append((("experiment",), "is empty; an experiment needs a name"))
+        if self.salt == "":
+            found.append((("salt",), "is empty; leave it out for the experiment's name"))
         found += key_mistakes(self.key, "key")
         for name, arm in self.arms.items():
+            if not name:
+                found.append((("arms", name), "has no name; an arm needs one"))
             if isinstance(arm, Arm):
                 found += set_mistakes(arm.set_headers, "arms", name, "set_headers")
         weights = [arm.weight if isinstance(arm, Arm) else arm for arm in self.arms.values()]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from understudy.filters.api import Exchange, Failure, Response
 from understudy.filters.flags import FlagsConfig, FlagsFilter
+from understudy.filters.split import SplitConfig, SplitFilter
 
 from tests.kit.heads import request
 from tests.kit.services import FakeServices, exchange_of
@@ -83,6 +84,7 @@ def test_a_bare_header_may_name_the_backends_that_when_insists_on(
         ("[{flag: a, backend_from: {header: x-c, in: [b], map: {c: d}}}]", ("rules", 0, "backend_from")),
         ("[{flag: a, backend: b, when: {header: x-c, regex: '('}}]", ("rules", 0, "when", "regex")),
         ("[{flag: a, backend: b, key: {}}]", ("rules", 0, "key")),
+        ("[{flag: a, backend: b, salt: ''}]", ("rules", 0, "salt")),
         ("[{flag: a, backend: b, key: {first: [{header: 'x c'}]}}]", ("rules", 0, "key", "first", 0, "header")),
         ("[{flag: a, set_headers: {te: b}}]", ("rules", 0, "set_headers", "te")),
     ],
@@ -310,3 +312,26 @@ def test_explain_tells_of_each_rule_only_what_it_decided() -> None:
     told = FlagsFilter(rules(text), FakeServices()).explain(exchange_of(request("GET / HTTP/1.1")))
     assert told.words == ("flag one: sets x-a; skips mirror", "flag two: backend canary; sets x-b; skips split")
     assert [rule["skip"] for rule in told.facts["rules"]] == [["mirror"], ["split"]]
+
+
+def test_whoever_a_flag_lets_in_at_1_percent_is_in_the_arm_of_10_percent_of_the_split_whose_salt_it_has() -> None:
+    rule = "{flag: trial, percent: 1, key: {header: u}, backend: canary, salt: ranker}"
+    split = msgspec.convert(
+        {"type": "split", "experiment": "ranker", "key": {"header": "u"}, "arms": {"stable": 90, "canary": 10}},
+        SplitConfig,
+    )
+    shared, own = (rules(f"[{text}]") for text in (rule, rule.replace(", salt: ranker", "")))
+    inside = {}
+    for name, config in (("shared", shared), ("own", own)):
+        services = FakeServices()
+        flags, arms = FlagsFilter(config, services), SplitFilter(split, services)
+        inside[name] = []
+        for number in range(10_000):
+            exchange = exchange_of(request(f"GET / HTTP/1.1\nu: {number}"))
+            flags.on_request(exchange)
+            if exchange.chosen:
+                exchange.chosen = False
+                arms.on_request(exchange)
+                inside[name].append(exchange.arm)
+    assert 60 < len(inside["shared"]) < 140 and set(inside["shared"]) == {"canary"}
+    assert inside["own"].count("stable") > 60
