@@ -70,10 +70,18 @@ class Stage:
         shadow, shadow_request = await self.shadow.call()
         return client, live, live_request, shadow, shadow_request
 
+    async def live_alone(self, client: Peer, request: bytes = b"") -> None:
+        """The client asks, if it has not yet, and live answers it, whatever the shadow does."""
+        if request:
+            client.send(request)
+        live, _ = await self.live.call()
+        live.send(ok(b"live"))
+        assert (await client.message()).body == b"live"
+
     async def over(self) -> None:
         """Wait until no copy and no exchange is under way: all that they occupied must have been given back."""
         await self.proxy.settled(self.at_rest, 5.0)
-        for lane in self.lanes:
+        for lane in (lane for lanes in self.proxy.plane.lanes.values() for lane in lanes):
             stats = lane.copy_stats
             assert stats.selected == stats.sent + sum(stats.dropped.values())
             assert stats.selected == sum(stats.selected_by_size)
