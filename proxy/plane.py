@@ -123,8 +123,9 @@ class DataPlane:
         self.stats.count(name, by)
 
     def available(self, backend: str) -> bool:
-        """Whether any endpoint of this backend is not known to be down."""
-        return self.pools[backend].available()
+        """Whether any endpoint of this backend is not known to be down; False for one that a reload took away."""
+        pool = self.pools.get(backend)
+        return pool is not None and pool.available()
 
     def key_use(self, experiment: str) -> KeyUse:
         """How the keys of this split are spread."""

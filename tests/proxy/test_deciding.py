@@ -114,3 +114,11 @@ async def test_a_local_answer_carries_the_cookie_too() -> None:
         answer = await client.message()
         assert answer.status == 503
         assert answer.get(b"set-cookie") is not None
+
+
+@on_the_loop
+async def test_a_backend_that_a_reload_took_away_is_unavailable_to_exchanges_that_began_before() -> None:
+    async with upstream() as stable, upstream() as canary:
+        async with configured(config(stable, canary, USERS)) as proxy:
+            assert proxy.plane.available("canary")
+            assert not proxy.plane.available("gone")
