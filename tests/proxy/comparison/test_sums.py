@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import log
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_states_added_up_are_one_that_saw_all_in_whatever_order(a: list[Pair], b
 def test_a_state_is_a_copy_and_gives_its_sums_back(pairs: list[Pair]) -> None:
     sums = sums_over(*pairs)
     state = state_of(sums)
-    before = plain(sums)
+    before = deepcopy(plain(sums))
     assert plain(sums_of(state)) == before
     sums.add(pair())
     sums_of(state).add(pair())
