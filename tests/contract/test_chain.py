@@ -12,6 +12,7 @@ import pytest
 from understudy.filters import FILTERS
 from understudy.filters.api import BodyWrap, Exchange, Failure, Filter, FilterConfig, Outcome, Response, Services
 
+from tests.contract.schema import decoded
 from tests.contract.test_filters import ACTIVE, maker
 from tests.kit.plane import Address, serving
 from tests.kit.raw import Answer, RawBackend, RawClient
@@ -325,11 +326,12 @@ def test_an_active_filter_leaves_its_neighbours_their_hooks(
         address = await backend.start()
         transcript: Transcript = []
         neighbours = [Recorder("a", transcript), Recorder("c", transcript)]
+        named = [name for _, name in decoded(config, example).references()]
 
         def build(services: Services) -> list[Filter]:
             return [neighbours[0], maker(config, example)(services), neighbours[1]]
 
-        async with serving(build, address) as (_, front):
+        async with serving(build, address, also=named) as (_, front):
             client = await RawClient.connect(front)
             await answered(client, neighbours)
             await neighbours[0].completed.wait()

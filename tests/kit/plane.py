@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from understudy.config.routes import Router
 from understudy.config.snapshot import Backend, Chain, Endpoint, Listener, Route, Snapshot
@@ -19,9 +20,13 @@ Address = tuple[str, int]
 
 @asynccontextmanager
 async def serving(
-    build: Callable[[Services], list[Filter]], backend: Address, *, idle_timeout_s: float = 5.0
-) -> AsyncIterator[tuple[DataPlane, Address]]:
-    """Serve one route with these filters, under their class names, in front of one endpoint; yields where."""
+    build: Callable[[Services], list[Filter]], backend: Address, *, idle_timeout_s: float = 5.0,
+    also: Iterable[str] = (),
+) -> AsyncIterator[tuple[DataPlane, Address]]:  # fmt: skip
+    """Serve one route with these filters, under their class names, in front of one endpoint; yields where.
+
+    The endpoint's backend is `stable`; `also` names more backends, of the same endpoint.
+    """
     plane = DataPlane(asyncio.get_running_loop(), Stats())
     filters = build(plane.services)
     stable = Backend(
@@ -37,7 +42,7 @@ async def serving(
         hash="0",
         version=1,
         listeners={"ingress": Listener("ingress", "127.0.0.1:0")},
-        backends={"stable": stable},
+        backends={name: replace(stable, name=name) for name in also} | {"stable": stable},
         routes=(route,),
         match=Router(routes).match,
     )
