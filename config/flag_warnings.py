@@ -82,9 +82,9 @@ def _issues(rule: Rule) -> bool:
 
 
 def _effects(rule: Rule) -> list[str]:
-    effects = ["backend"] if rule.backend is not None or rule.backend_from is not None else []
+    effects = ["the backend"] if rule.backend is not None or rule.backend_from is not None else []
     effects += sorted({f"header {name.lower()}" for name in rule.set_headers})
-    return effects + [f"skip {name}" for name in dict.fromkeys(rule.skip)]
+    return effects + [f"the skip of {name}" for name in dict.fromkeys(rule.skip)]
 
 
 def _too_late(rule: Rule, path: Path, before: Sequence[FilterConfig]) -> Found:

@@ -48,6 +48,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str)
                 yield path, f"{config.__struct_config__.tag}: {_TEXT}"
     yield from chain_warnings(document, today)
     yield from _never_asked(document.routes)
+    yield from _unused(document)
     yield from _open_admin(document)
     yield from _open_secret(document, base)
 
@@ -88,6 +89,18 @@ def _prefixes(path: str) -> Iterator[str]:
         end += 1
         yield path[:end]
     yield path
+
+
+def _unused(document: Document) -> Found:
+    """Backends that nothing names: not asked, not mirrored to, and yet somebody wrote them down."""
+    named = {route.backend for route in document.routes}
+    for route in document.routes:
+        named |= {name for config in route.filters for _, name in config.references()}
+    if document.egress is not None:
+        named |= {listener.backend for listener in document.egress.listeners.values()}
+    for name in document.backends:
+        if name not in named:
+            yield ("backends", name), "is never asked: no route, filter or egress listener names it"
 
 
 def _open_admin(document: Document) -> Found:
