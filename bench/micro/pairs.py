@@ -13,7 +13,7 @@ from time import perf_counter
 
 from understudy.proxy import messages
 from understudy.proxy.comparison import sums
-from understudy.proxy.telemetry.records import BATCH, Pair
+from understudy.proxy.telemetry.records import BATCH, Pair, Record
 
 FRAMES = 50
 REPEATS = 7
@@ -52,7 +52,7 @@ def measured(frames: list[bytes]) -> tuple[float, float]:
 
 def main(frames: int) -> None:
     """Print both costs and their sum."""
-    sent = list(pairs(frames * BATCH))
+    sent: list[Record] = list(pairs(frames * BATCH))
     encoded = [messages.encode(messages.Records(sent[at : at + BATCH], 0)) for at in range(0, len(sent), BATCH)]
     runs = [measured(encoded) for _ in range(REPEATS)]
     decode_us, add_us = min(run[0] for run in runs), min(run[1] for run in runs)
