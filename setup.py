@@ -38,6 +38,7 @@ COMPILED = (
     "proxy/http1/gone.py",
     "proxy/http1/grammar.py",
     "proxy/http1/head.py",
+    "proxy/http1/link.py",
     "proxy/http1/upstream.py",
     "proxy/http1/write.py",
     "proxy/lane.py",

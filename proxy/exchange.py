@@ -2,7 +2,7 @@
 
 A client's codec reads requests and calls `begin` on the pipeline; the exchange answers through `Client`. A backend's
 codec is a `Call`; it reports to its `Caller`. Nothing here waits: whoever cannot take more bytes says so.
-`Client` and `Call` are classes to derive from rather than protocols, since compiled code calls their methods directly.
+They are classes to derive from rather than protocols, since compiled code calls their methods directly.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ AHEAD: Final = 4
 EVERYTHING: Final = PEER | HELD | AHEAD
 
 
+@trait
 class Client:
     """The client's side of one exchange."""
 
@@ -104,6 +105,7 @@ class Caller:
         raise NotImplementedError
 
 
+@trait
 class Call:
     """One request to a backend and its answer."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from collections.abc import Callable
@@ -10,29 +9,29 @@ from typing import Final
 
 from ...filters.api import Headers, Response
 from ..exchange import Client
+from ..timers import Wheel
 from . import write
+from .link import Link
 
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no seconds: close with RST
 
 
-class AnswerWriter(Client):
+class AnswerWriter(Link, Client):
     """Mutable state: what the request under way allows its answer (`_minor`, `_head_only`, `_waiting_leave`), how the
     answer is framed (`_chunked`), and whether the connection persists behind it (`_keep_alive`)."""
 
     __slots__ = (
-        "_chunked", "_closing", "_date", "_head_only", "_keep_alive", "_minor", "_paused", "_unsent", "_waiting_leave",
-        "transport",
+        "_chunked", "_closing", "_date", "_head_only", "_keep_alive", "_minor", "_unsent", "_waiting_leave",
     )  # fmt: skip
 
-    def __init__(self, date: Callable[[], bytes]) -> None:
-        self.transport: asyncio.Transport | None = None
+    def __init__(self, wheel: Wheel, date: Callable[[], bytes]) -> None:
+        super().__init__(wheel)
         self._date = date
         self._minor = 1
         self._keep_alive = True
         self._head_only = False
         self._waiting_leave = False
         self._chunked = False
-        self._paused = 0  # the reasons for which it is not read
         self._closing = False
         self._unsent = -1
 
@@ -90,19 +89,6 @@ class AnswerWriter(Client):
                 chunk += write.LAST_CHUNK
         if chunk and self.transport is not None and not self._head_only:
             self.transport.write(chunk)
-
-    def pause(self, reason: int) -> None:
-        """Read no more while any reason stands."""
-        if self.transport is not None and not self._paused:
-            self.transport.pause_reading()
-        self._paused |= reason
-
-    def resume(self, reason: int) -> None:
-        """These reasons stand no longer."""
-        if self._paused:
-            self._paused &= ~reason
-            if self.transport is not None and not self._paused:
-                self.transport.resume_reading()
 
     def cut(self) -> None:
         """Break the answer off so that nobody takes it for complete."""

@@ -41,11 +41,11 @@ class ServerConnection(AnswerWriter):
 
     __slots__ = (
         "_buffer", "_discarding", "_full", "_half_closed", "_plane", "_reader", "_reading", "_tunnel", "client",
-        "client_bytes", "deadline", "exchange", "look_s", "port", "request_id", "trusted",
+        "client_bytes", "exchange", "port", "request_id", "trusted",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, port: Port) -> None:
-        super().__init__(plane.date)
+        super().__init__(plane.wheel, plane.date)
         self._plane = plane
         self.port = port
         self.client = ""
@@ -53,8 +53,6 @@ class ServerConnection(AnswerWriter):
         self.trusted = False
         self.exchange: LiveExchange | None = None
         self.request_id = b""
-        self.deadline = NEVER
-        self.look_s = NEVER
         self._reader: BodyReader | None = None
         self._buffer = b""
         self._discarding = 0
@@ -70,7 +68,7 @@ class ServerConnection(AnswerWriter):
         self.client, self.trusted = self.port.peer(transport)
         self.client_bytes = self.client.encode()
         if self.port.opened(self):
-            self._expect_within(self.port.listener.head_timeout)
+            self.expect_within(self.port.listener.head_timeout)
         else:
             self._refuse(Failure("overloaded", f"{self.port.listener.max_connections} connections are open"))
 
@@ -94,7 +92,7 @@ class ServerConnection(AnswerWriter):
         owed = self.exchange is not None and self._reader is None
         if owed and self.port.listener.half_close == "answer":
             self._half_closed = True
-            self._expect_within(LOOK_S)  # what may follow is a reset, of which no event tells
+            self.expect_within(LOOK_S)  # what may follow is a reset, of which no event tells
             return True
         self._lose_client()
         self.close()
@@ -102,7 +100,7 @@ class ServerConnection(AnswerWriter):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        self._plane.wheel.forget(self)
+        self._wheel.forget(self)
         self.port.closed(self)
         self._lose_client()
 
@@ -162,7 +160,7 @@ class ServerConnection(AnswerWriter):
     def _hold_head(self, data: bytes) -> None:
         check_beginning(data, len(self._buffer), self.port.listener)
         if data and not self._buffer:
-            self._expect_within(self.port.listener.head_timeout)
+            self.expect_within(self.port.listener.head_timeout)
         self._buffer = data
 
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
@@ -196,7 +194,7 @@ class ServerConnection(AnswerWriter):
         else:
             self._reader = CountedBody(length) if length >= 0 else ChunkedBody("bad_request")
             self._waiting_leave = head.expects_continue and not data
-            self._expect_within(self.port.listener.body_timeout)
+            self.expect_within(self.port.listener.body_timeout)
         exchange = plane.open(self, request, started, spans, head.upgrade)
         self.exchange = exchange
         exchange.begin()
@@ -224,7 +222,7 @@ class ServerConnection(AnswerWriter):
             self._discard_body(len(data), rest)
             return
         if rest is None:
-            self._expect_within(self.port.listener.body_timeout)
+            self.expect_within(self.port.listener.body_timeout)
         else:
             self.deadline = NEVER
             if rest:
@@ -278,7 +276,7 @@ class ServerConnection(AnswerWriter):
     def pause(self, reason: int) -> None:
         """Read no more while any reason stands. Meanwhile no event tells that the client left."""
         super().pause(reason)
-        self._expect_within(LOOK_S)
+        self.expect_within(LOOK_S)
 
     def resume(self, reason: int) -> None:
         """These reasons stand no longer."""
@@ -288,7 +286,7 @@ class ServerConnection(AnswerWriter):
         if self._paused:
             return
         if self._reader is not None:
-            self._expect_within(self.port.listener.body_timeout)
+            self.expect_within(self.port.listener.body_timeout)
         elif self.exchange is not None:
             self.deadline = NEVER
 
@@ -301,7 +299,7 @@ class ServerConnection(AnswerWriter):
         self.resume(EVERYTHING)
         if self._reader is not None and self._keep_alive:
             self._discarding = _DISCARD_BYTES
-            self._expect_within(_DISCARD_S)
+            self.expect_within(_DISCARD_S)
         elif not self._keep_alive:
             self._close_softly()
         else:
@@ -314,13 +312,13 @@ class ServerConnection(AnswerWriter):
         if (self._plane.draining or self._half_closed) and not self._buffer:
             self.close()
             return
-        self._expect_within(self.port.listener.idle_timeout)
+        self.expect_within(self.port.listener.idle_timeout)
         self._read_on()
 
     def _await_flush(self) -> None:
         """The client has yet to take the end of its answer: as long as it takes some, it may."""
         if self.progressed():
-            self._expect_within(self.port.listener.idle_timeout)
+            self.expect_within(self.port.listener.idle_timeout)
         else:
             self.cut()
 
@@ -330,7 +328,7 @@ class ServerConnection(AnswerWriter):
             self.transport.abort()
             self._lose_client()
         else:
-            self._expect_within(LOOK_S)
+            self.expect_within(LOOK_S)
 
     def _lose_client(self) -> None:
         exchange, self.exchange = self.exchange, None
@@ -362,7 +360,7 @@ class ServerConnection(AnswerWriter):
         if transport.can_write_eof():
             transport.write_eof()
             self.resume(EVERYTHING)
-            self._expect_within(_DISCARD_S)
+            self.expect_within(_DISCARD_S)
         else:
             self.close()
 
@@ -373,9 +371,9 @@ class ServerConnection(AnswerWriter):
         if transport is None:
             return
         if transport.get_write_buffer_size():
-            self._expect_within(self.port.listener.idle_timeout)
+            self.expect_within(self.port.listener.idle_timeout)
         else:
-            self._plane.wheel.forget(self)
+            self._wheel.forget(self)
         transport.close()
 
     def drain(self) -> None:
@@ -383,8 +381,3 @@ class ServerConnection(AnswerWriter):
         self._keep_alive = False
         if self.exchange is None and not self._discarding:
             self.close()
-
-    def _expect_within(self, seconds: float) -> None:
-        self.deadline = deadline = self._plane.wheel.within(seconds)
-        if deadline < self.look_s:
-            self._plane.wheel.watch(self)

@@ -26,7 +26,7 @@ from .fields import (
     UPGRADE,
     Kinds,
     without,
-)  # fmt: skip
+)
 from .grammar import (
     answer_version,
     check_path,
@@ -35,7 +35,7 @@ from .grammar import (
     request_mistake,
     request_version,
     target_too_long,
-)  # fmt: skip
+)
 
 CHUNKED: Final = -1
 """A body whose size its sender did not declare, framed by chunks."""

@@ -19,6 +19,7 @@ from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
 from .grammar import split_head
 from .head import CHUNKED, UNTIL_CLOSE, ResponseHead, read_response_head
+from .link import Link
 
 if TYPE_CHECKING:
     from ...config.snapshot import Backend
@@ -34,25 +35,21 @@ _VERSION: Final = b"HTTP/1."
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-class ClientConnection(Call):
+class ClientConnection(Link, Call):
     """Mutable state: the call under way (`caller`, None when idle), its reading position (`_buffer` holds an
     incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
 
     __slots__ = (
         "_adopted", "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method",
-        "_owner", "_paused", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "_wheel", "answered", "caller",
-        "deadline", "look_s", "reused", "transport",
+        "_owner", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "answered", "caller", "reused",
     )  # fmt: skip
 
     def __init__(self, owner: Target, wheel: Wheel) -> None:
+        super().__init__(wheel)
         self._owner = owner
-        self._wheel = wheel
-        self.transport: asyncio.Transport | None = None
         self.caller: Caller | None = None
         self.reused = False
         self.answered = False
-        self.deadline = NEVER
-        self.look_s = NEVER
         self._arrived: Callable[[int], object] | None = None
         self._buffer = b""
         self._reader: BodyReader | None = None
@@ -60,7 +57,6 @@ class ClientConnection(Call):
         self._method = b""
         self._interims = 0
         self._asked = b""  # the protocols that the request offered to switch to
-        self._paused = 0  # the reasons for which it is not read
         self._sent = self._chunked = self._spent = self._tunnel = self._adopted = False
 
     # The call's side.
@@ -91,7 +87,7 @@ class ClientConnection(Call):
         self.deadline = NEVER
         self.transport.write(write.request_head(method, target, authority, headers, tail, content))
         if ended:
-            self._expect_within(backend.first_byte_timeout)
+            self.expect_within(backend.first_byte_timeout)
 
     def write(self, chunk: bytes) -> None:
         """More of the request's body."""
@@ -104,7 +100,7 @@ class ClientConnection(Call):
         if self.transport is not None and self._chunked:
             self.transport.write(write.LAST_CHUNK)
         if not self.answered:
-            self._expect_within(self._first_byte_s)
+            self.expect_within(self._first_byte_s)
 
     def unsent(self) -> int:
         """How many bytes the kernel has not taken yet."""
@@ -115,24 +111,11 @@ class ClientConnection(Call):
         self.caller = None
         self.discard()
 
-    def pause(self, reason: int) -> None:
-        """Read no more of the answer while any reason stands."""
-        if self.transport is not None and not self._paused:
-            self.transport.pause_reading()
-        self._paused |= reason
-
-    def resume(self, reason: int) -> None:
-        """These reasons stand no longer."""
-        if self._paused:
-            self._paused &= ~reason
-            if self.transport is not None and not self._paused:
-                self.transport.resume_reading()
-
     def pass_through(self, data: bytes) -> None:
         """After a switch of protocols: bytes as they are."""
         if self.transport is not None:
             self.transport.write(data)
-            self._expect_within(self._idle_s)
+            self.expect_within(self._idle_s)
 
     def pass_end(self) -> None:
         """After a switch of protocols: the client sends no more."""
@@ -144,7 +127,7 @@ class ClientConnection(Call):
     def idle_for(self, seconds: float) -> None:
         """Keep for another call, and no longer than this."""
         self.reused = True
-        self._expect_within(seconds)
+        self.expect_within(seconds)
 
     @property
     def resting(self) -> bool:
@@ -197,7 +180,7 @@ class ClientConnection(Call):
             # An answer that nobody asked for: whatever follows cannot be told from the next answer.
             self.discard()
         elif self._tunnel:
-            self._expect_within(self._idle_s)
+            self.expect_within(self._idle_s)
             self.caller.call_data(data, False)
         else:
             try:
@@ -231,7 +214,7 @@ class ClientConnection(Call):
     def pause_writing(self) -> None:
         if self.caller is not None:
             if not self.answered:  # from now on it is the backend that keeps the client waiting
-                self._expect_within(self._first_byte_s)
+                self.expect_within(self._first_byte_s)
             self.caller.call_writable(False)
 
     def resume_writing(self) -> None:
@@ -247,7 +230,7 @@ class ClientConnection(Call):
             self.discard()
         elif self._paused:
             if caller.client_progressed():
-                self._expect_within(self._idle_s)
+                self.expect_within(self._idle_s)
             else:
                 self._fail(Failure("client_timeout", "the client took no byte of the answer in time"))
         elif self._reader is None and not self._tunnel:
@@ -301,7 +284,7 @@ class ClientConnection(Call):
         self._tunnel = self._spent = True
         headers = head.headers
         headers += [(b"connection", b"upgrade"), (b"upgrade", protocol)]
-        self._expect_within(self._idle_s)
+        self.expect_within(self._idle_s)
         self.caller.call_switched(Response(101, headers, b"", False), first)
 
     def _answer(self, head: ResponseHead, data: bytes) -> None:
@@ -332,7 +315,7 @@ class ClientConnection(Call):
         else:
             reader = CountedBody(length)
         self._reader = reader
-        self._expect_within(self._idle_s)
+        self.expect_within(self._idle_s)
         if not data:
             return b"", False
         content, rest = reader.feed(data)
@@ -345,7 +328,7 @@ class ClientConnection(Call):
         assert caller is not None
         content, rest = reader.feed(data)
         if rest is None:
-            self._expect_within(self._idle_s)
+            self.expect_within(self._idle_s)
             if content:
                 caller.call_data(content, False)
         else:
@@ -376,11 +359,6 @@ class ClientConnection(Call):
         if self._reader is None:
             return Failure("upstream_closed", "the backend closed the connection before it answered")
         return Failure("truncated", "the backend's answer broke off")
-
-    def _expect_within(self, seconds: float) -> None:
-        self.deadline = deadline = self._wheel.within(seconds)
-        if deadline < self.look_s:
-            self._wheel.watch(self)
 
 
 def _offered(chosen: bytes, asked: bytes) -> bool:
