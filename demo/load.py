@@ -79,12 +79,13 @@ async def _ask_all(session: aiohttp.ClientSession, load: Load, began: float, ans
     async with asyncio.TaskGroup() as group:
         for number in range(int(load.seconds * load.rate_per_s)):
             due_s = number / load.rate_per_s
-            await _until(began + due_s)
+            await until(began + due_s)
             visit = _visit(session, load, next(turn), draw.choice(questions), load.rehearses(due_s), answers)
             group.create_task(visit)
 
 
-async def _until(when: float) -> None:
+async def until(when: float) -> None:
+    """Until the loop's clock says `when`."""
     loop = asyncio.get_running_loop()
     reached = loop.create_future()
     loop.call_at(when, reached.set_result, None)
@@ -113,7 +114,7 @@ async def _visit(
 
 def _complaint(load: Load, question: Question, status: int, backend: str, body: bytes) -> str | None:
     if status != 200:
-        return f"{question.path}: status {status}"
+        return f"{question.path}: status {status}: {body[:300].decode(errors='replace')}"
     expected = load.known.get((question, backend))
     if expected is None:
         return f"{question.path}: {backend or 'nobody'} answered, who should not"

@@ -56,7 +56,7 @@ class Process:
         while clock() - self._began < within_s:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
-                    if response.status == 200:
+                    if response.status == 200 and self._process.returncode is None:
                         return clock() - self._began
             with contextlib.suppress(TimeoutError):
                 status = await asyncio.wait_for(self._process.wait(), 0.05)

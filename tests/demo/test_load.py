@@ -94,10 +94,10 @@ def test_an_answer_that_the_model_would_not_give_is_wrong() -> None:
 
 def test_a_failure_and_a_stranger_are_wrong() -> None:
     async def refusing(_: web.Request) -> web.Response:
-        raise web.HTTPServiceUnavailable()
+        raise web.HTTPServiceUnavailable(text="no_endpoint")
 
     async def strange(_: web.Request) -> web.Response:
         return answer("next")
 
-    assert {each.complaint for each in loaded(refusing)[0]} == {"/ask: status 503"}
+    assert {each.complaint for each in loaded(refusing)[0]} == {"/ask: status 503: no_endpoint"}
     assert {each.complaint for each in loaded(strange)[0]} == {"/ask: next answered, who should not"}
