@@ -41,9 +41,6 @@ class Sink:
     def get_extra_info(self, name: str) -> Any:
         return ("127.0.0.1", 40000) if name == "peername" else None
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
     def abort(self) -> None:
         return None
 

@@ -98,7 +98,7 @@ def test_what_says_nothing_changes_nothing_outside_a_probe() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["succeeded", "failed", "undecided"]), st.floats(0.0, 2.0))))
 def test_whatever_becomes_of_copies_it_admits_again_in_time(ends: list[tuple[str, float]]) -> None:
-    """One copy after the other, each with its end: no history keeps the mirror off for longer than the longest pause."""
+    """One copy after the other, each with its end: no history keeps the mirror off beyond the longest pause."""
     breaker, now = Breaker(), 0.0
     for end, passed_s in ends:
         now += passed_s
