@@ -76,6 +76,22 @@ def test_a_taker_with_a_condition_takes_not_all() -> None:
     assert warned(routes=routes({"path_prefix": "/", "methods": ["GET"]}, {"path": "/a"})) == []
 
 
+def test_a_cookie_that_a_rule_issues_is_seen_by_those_behind_it() -> None:
+    has_cookie = {"cookie": "sid", "present": True}
+    rules = [
+        {"flag": "first", "when": has_cookie, "backend": "model"},
+        {"flag": "trial", "percent": 10, "key": {"cookie": "sid", "issue": True}, "set_headers": {"x-a": "1"}},
+        {"flag": "late", "when": has_cookie, "backend": "model"},
+    ]
+
+    def told(*several: dict[str, Any]) -> list[str]:
+        chain = [{"type": "flags", "rules": list(several)}]
+        return [text for _, text in warned(routes=[{**routes({"path": "/a"})[0], "filters": chain}])]
+
+    assert not any("never decides" in text for text in told(*rules))
+    assert any("late never decides" in text for text in told(rules[0], rules[2], rules[1]))
+
+
 _paths = st.lists(st.sampled_from(["a", "b", "", "%61"]), max_size=3).map(lambda parts: "/" + "/".join(parts))
 _matches = st.builds(
     lambda kind, path, methods: {kind: path} | ({"methods": methods} if methods else {}),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kit.ask import get, understudy, worker_pids
+from tests.kit.ask import get, status, understudy, until, worker_pids
 from tests.kit.held import HeldBackend, held_backend
 from tests.kit.program import Program, running
 
@@ -73,6 +75,11 @@ def test_a_drawn_secret_is_kept_by_workers_and_reloads_and_ends_with_the_program
         assert known_to_all(program, cookie)
         (tmp_path / "understudy.yaml").write_text(config.replace("canary: 50", "canary: 60"))
         assert understudy("reload", "--admin", program.url("admin"), folder=tmp_path).returncode == 0
+        assert known_to_all(program, cookie)
+        former = worker_pids(program)
+        os.kill(former[0], signal.SIGKILL)
+        until(lambda: len(worker_pids(program)) == 2 and former[0] not in worker_pids(program))
+        until(lambda: status(program)["workers_serving"] == 2)
         assert known_to_all(program, cookie)
         asked = (
             "explain",
