@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from statistics import median
+from typing import NamedTuple
 
-__all__ = ["median", "percentile"]
+__all__ = ["Ratio", "median", "paired_ratio", "percentile", "slope"]
+
+RESAMPLES = 4000
+
+
+class Ratio(NamedTuple):
+    """How many times larger, and between which two values with 95 % confidence."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def paired_ratio(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Ratio:
+    """The median over pairs of value / other, with a bootstrap interval: whole pairs are drawn again, with replacement.
+
+    Pairs are windows that stood next to each other, so that what disturbed both cancels out. Raises ValueError without
+    pairs or when there are not as many of one as of the other.
+    """
+    ratios = [value / other for value, other in zip(values, others, strict=True)]
+    if not ratios:
+        raise ValueError("a ratio of no pairs")
+    draw = random.Random(seed)
+    medians = [median(draw.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)]
+    return Ratio(median(ratios), percentile(medians, 2.5), percentile(medians, 97.5))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -20,3 +46,11 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not 0 < percent <= 100:
         raise ValueError(f"percent is {percent}; allowed is more than 0 and at most 100")
     return sorted(values)[math.ceil(percent * len(values) / 100) - 1]
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """How fast y rises with x, by least squares; 0 for a single point or several of one x."""
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

@@ -33,6 +33,11 @@ class Options:
     windows: int = 15  # of constant rate, for each subject
     window_s: float = 1.0
     window_warmup_s: float = 0.3
+    sizes: tuple[str, ...] = ("1KiB", "1MiB", "64MiB")  # of bodies, where shadows misbehave
+    harm_windows: int = 10  # of constant rate, for each kind of shadow, size and subject
+    harm_window_s: float = 0.7  # at least: it holds some requests of any size
+    harm_peak_s: float = 1.5
+    hung_s: float = 20.0  # of load, for each size and subject, while a shadow reads nothing
     streams: int = 1000
     events_per_s: int = 10_000  # over all streams
     bulk_mib: int = 1024
@@ -55,11 +60,12 @@ class Lab:
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     )
 
-    def add(self, scenario: str, subject: str, figures: dict[str, float]) -> None:
-        """Keep one round's figures."""
+    def add(self, scenario: str, subject: str, figures: dict[str, float], said: Sequence[str] = ()) -> None:
+        """Keep one round's figures, and say them, or those named in `said`."""
         for name, value in figures.items():
             self.figures[scenario][subject][name].append(value)
-        self.say(f"{scenario:14} {subject:11} " + "  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
+        shown = {name: figures[name] for name in said or figures}
+        self.say(f"{scenario:14} {subject:11} " + "  ".join(f"{name} {value:,.2f}" for name, value in shown.items()))
 
     def turns(self, names: Sequence[str], rounds: int) -> Iterator[Subject]:
         """All subjects, round after round."""

@@ -1,9 +1,12 @@
 """Constant-rate load: requests leave when they are due, whether or not earlier ones have been answered.
 
-`python -m bench.loopback.openloop PORT RATE SECONDS WARMUP_S CONNECTIONS` prints one JSON line. A latency counts
-from the moment the request was due, so one that had to wait for a free connection, or for this process, is charged
-for it: no coordinated omission. Sockets and epoll without an event loop, because at 13,000 requests a second on the
-core that also runs the backend, this process must cost little.
+`python -m bench.loopback.openloop PORT RATE SECONDS WARMUP_S CONNECTIONS [BYTES] [failures]` prints one JSON line. A
+latency counts from the moment the request was due, so one that had to wait for a free connection, or for this process,
+is charged for it: no coordinated omission. Sockets and epoll without an event loop, because at 13,000 requests a second
+on the core that also runs the backend, this process must cost little.
+
+A wrong answer ends the run; with `failures` it is counted instead, as a connection that breaks or a request that is
+never answered, and the request's latency is the time until then.
 """
 
 from __future__ import annotations
@@ -19,22 +22,33 @@ from collections import deque
 
 from .figures import percentile
 from .pace import Pace
-from .wire import ANSWER_BODY, PLAIN_PATH, REQUEST_BODY, BenchError, connect, request
+from .wire import BenchError, connect, errand, request
 
 QUIET_S = 5.0
-REQUEST = request(PLAIN_PATH, REQUEST_BODY)
+KIB = 1024
 
 
 class Connection:
-    """One keep-alive connection. Mutable state: when its request was due, and the answer's bytes so far."""
+    """One keep-alive connection. Mutable state: when its request was due, what of it is unsent, the answer so far."""
 
-    __slots__ = ("data", "due_ns", "sock")
+    __slots__ = ("answer", "data", "due_ns", "sock", "unsent")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, answer: bytes) -> None:
         sock.settimeout(None)  # only read when readable: a timeout would cost one more system call each time
         self.sock = sock
+        self.answer = answer
         self.due_ns = 0
+        self.unsent = memoryview(b"")
         self.data = b""
+
+    def send(self, unsent: memoryview) -> bool:
+        """Send as much as goes without waiting; True when all has gone."""
+        try:
+            sent = self.sock.send(unsent, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        self.unsent = unsent[sent:]
+        return sent == len(unsent)
 
     def answered(self) -> bool:
         """Read; True when the answer is whole. Raises BenchError when it is not the expected one."""
@@ -45,22 +59,27 @@ class Connection:
         if not data.startswith(b"HTTP/1.1 200 "):
             raise BenchError(f"answer {data[:200]!r}")
         head = data.find(b"\r\n\r\n")
-        if head < 0 or len(data) < head + 4 + len(ANSWER_BODY):
+        if head < 0 or len(data) < head + 4 + len(self.answer):
             return False
-        if data[head + 4 :] != ANSWER_BODY:
+        if data[head + 4 :] != self.answer or self.unsent:
             raise BenchError(f"body {data[head + 4 :][:200]!r}")
         self.data = b""
         return True
 
 
 class OpenLoop:
-    """The load. Mutable state: free connections, requests that wait for one, and the latencies so far."""
+    """The load. Mutable state: free connections, requests that wait for one, the latencies and failures so far."""
 
-    def __init__(self, port: int, rate: float, seconds: float, warmup_s: float, connections: int) -> None:
-        self.free = deque(Connection(connect(port)) for _ in range(connections))
+    def __init__(self, port: int, rate: float, seconds: float, warmup_s: float, connections: int, size: int) -> None:
+        self.port = port
+        path, body, self.answer = errand(size)
+        self.request = memoryview(request(path, body))
+        self.free = deque(Connection(connect(port), self.answer) for _ in range(connections))
         self.by_fd = {connection.sock.fileno(): connection for connection in self.free}
         self.waiting: deque[int] = deque()
         self.latencies_ns = array("q")
+        self.failures: int | None = None  # None: the first one ends the run
+        self.heard = 0
         self.total = round(rate * (seconds + warmup_s))
         self.skip = round(rate * warmup_s)
         self.pace = Pace(rate)
@@ -71,22 +90,28 @@ class OpenLoop:
 
     def run(self) -> None:
         """Send everything, hear every answer. Raises BenchError, or OSError of a broken connection."""
-        sent = heard = 0
-        counted_from = self.began_ns
-        while heard < self.total:
+        sent = 0
+        while self.heard < self.total:
             ready = self.epoll.poll(QUIET_S)
             if not ready:
-                raise BenchError(f"{sent - heard} requests were never answered")
-            for fd, _ in ready:
+                self._give_up(sent)
+            for fd, event in ready:
                 if fd == self.pace.fd:
                     sent = self._send_due(sent)
-                    continue
-                connection = self.by_fd[fd]
-                if connection.answered():
-                    heard += 1
-                    if connection.due_ns >= counted_from:
-                        self.latencies_ns.append(time.monotonic_ns() - connection.due_ns)
-                    self._free(connection)
+                elif fd in self.by_fd:
+                    self._move(self.by_fd[fd], event)
+
+    def _move(self, connection: Connection, event: int) -> None:
+        try:
+            if event & select.EPOLLOUT and connection.send(connection.unsent):
+                self.epoll.modify(connection.sock, select.EPOLLIN)
+            if event & ~select.EPOLLOUT and connection.answered():
+                self._count(connection.due_ns)
+                self._free(connection)
+        except (BenchError, OSError):
+            if self.failures is None:
+                raise
+            self._fail(connection)
 
     def _send_due(self, sent: int) -> int:
         upto = min(self.total, sent + self.pace.due())
@@ -108,22 +133,60 @@ class OpenLoop:
 
     def _send(self, connection: Connection, due_ns: int) -> None:
         connection.due_ns = due_ns
-        connection.sock.sendall(REQUEST)
+        try:
+            if not connection.send(self.request):
+                self.epoll.modify(connection.sock, select.EPOLLIN | select.EPOLLOUT)
+        except OSError:
+            if self.failures is None:
+                raise
+            self._fail(connection)
+
+    def _count(self, due_ns: int) -> None:
+        self.heard += 1
+        if due_ns >= self.began_ns:
+            self.latencies_ns.append(time.monotonic_ns() - due_ns)
+
+    def _fail(self, connection: Connection) -> None:
+        """Count what failed and go on with a new connection in the place of this one."""
+        assert self.failures is not None
+        del self.by_fd[connection.sock.fileno()]
+        connection.sock.close()
+        fresh = Connection(connect(self.port), self.answer)
+        self.by_fd[fresh.sock.fileno()] = fresh
+        self.epoll.register(fresh.sock, select.EPOLLIN)
+        if connection in self.free:  # it broke while nothing was asked of it
+            self.free.remove(connection)
+            self.free.append(fresh)
+            return
+        self.failures += 1
+        self._count(connection.due_ns)
+        self._free(fresh)
+
+    def _give_up(self, sent: int) -> None:
+        if self.failures is None:
+            raise BenchError(f"{sent - self.heard} requests were never answered")
+        busy = [each.due_ns for each in self.by_fd.values() if each not in self.free]
+        for due_ns in (*busy, *self.waiting):
+            self.failures += 1
+            self._count(due_ns)
 
 
 def main() -> None:
     """Run once; an error or a wrong byte is an exit status of 1 and its description on stderr."""
-    port, rate, seconds, warmup_s, connections = map(float, sys.argv[1:6])
+    *numbers, last = sys.argv[1:]
+    tolerant = last == "failures"
+    port, rate, seconds, warmup_s, connections, *size = map(float, numbers if tolerant else sys.argv[1:])
     gc.disable()  # nothing here makes cycles, and a collection would be charged to the proxy
     try:
-        load = OpenLoop(int(port), rate, seconds, warmup_s, int(connections))
+        load = OpenLoop(int(port), rate, seconds, warmup_s, int(connections), int(size[0]) if size else KIB)
+        load.failures = 0 if tolerant else None
         load.run()
     except (BenchError, OSError) as mistake:
         sys.exit(str(mistake))
     latencies_us = [latency / 1000 for latency in load.latencies_ns]
     figures = {f"latency_p{percent}_us": percentile(latencies_us, percent) for percent in (50, 99)}
     figures |= {"max_us": max(latencies_us), "began_ns": load.began_ns, "ended_ns": time.monotonic_ns()}
-    print(json.dumps({"requests": len(latencies_us), **figures}))
+    print(json.dumps({"requests": len(latencies_us), "failures": load.failures or 0, **figures}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +80,20 @@ def start_variants(stack: contextlib.ExitStack, core: int, folder: Path) -> Vari
 
 
 def start_plain(
-    stack: contextlib.ExitStack, name: str, ports: list[int], core: int, folder: Path, *, status: int = 200
+    stack: contextlib.ExitStack,
+    name: str,
+    ports: list[int],
+    core: int,
+    folder: Path,
+    *,
+    status: int = 200,
+    before: Sequence[str] = (),
 ) -> None:
-    """A server that answers 1 KiB to anything; wait until it listens."""
+    """A server that answers 1 KiB to anything; wait until it listens. `before` stands before its command."""
     config = folder / f"{name}.conf"
     listen = " ".join(f"listen {HOST}:{port} backlog=4096;" for port in ports)
     config.write_text(NGINX.format(folder=folder, name=name, listen=listen, status=status, answer=ANSWER_BODY.decode()))
-    argv = [tool("nginx", "nginx-light"), "-p", str(folder), "-c", str(config)]
+    argv = [*before, tool("nginx", "nginx-light"), "-p", str(folder), "-c", str(config)]
     child = stack.enter_context(running(name, argv, core, folder))
     for port in ports:
         child.listens(port)

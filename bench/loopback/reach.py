@@ -74,7 +74,49 @@ TARGETS = (
 )
 
 
-SUMMED = ("windows", "disturbed_windows")
+HARM_SIZES = ("1KiB", "1MiB", "64MiB")
+HUNG_SIZES = ("1MiB", "8MiB", "64MiB")
+
+
+def _worst_shadow(size: str, figure: str) -> Callable[[Medians], float]:
+    """Over the kinds of shadow that misbehave; a healthy one has no ratio."""
+
+    def worst(medians: Medians) -> float:
+        rows = medians[f"shadow-harm-{size}"].items()
+        return max(row[figure] for name, row in rows if name.startswith("understudy ") and figure in row)
+
+    return worst
+
+
+def _worst_hung(figure: Callable[[Mapping[str, float]], float]) -> Callable[[Medians], float]:
+    return lambda medians: max(figure(medians[f"hung-shadow-memory-{size}"]["understudy"]) for size in HUNG_SIZES)
+
+
+BY_NAME = {
+    "shadow-harm": (
+        *(
+            Target(
+                f"{size}: live {percent} with the worst shadow / with a healthy one",
+                _worst_shadow(size, f"{percent}_ratio_estimate"),
+                limit,
+            )
+            for size in HARM_SIZES
+            for percent, limit in (("p50", 1.05), ("p99", 1.10))
+        ),
+        *(
+            Target(f"{size}: live answers changed by the worst shadow", _worst_shadow(size, "status_changes"), 0)
+            for size in HARM_SIZES
+        ),
+    ),
+    "hung-shadow-memory": (
+        Target("peak above idle / bound", _worst_hung(lambda row: row["rise_mib"] / row["bound_mib"]), 1),
+        Target("rises later by", _worst_hung(lambda row: row["drift_mib"]), FLAT_MIB, "MiB"),
+        Target("copies neither sent nor counted", _worst_hung(lambda row: row["unexplained_copies"]), 0),
+    ),
+}
+"""Targets of scenarios that run only by name."""
+
+SUMMED = ("windows", "disturbed_windows", "samples", "status_changes")
 """Figures that are counts: their sum is told, not their median."""
 
 
@@ -101,4 +143,5 @@ def judge(target: Target, medians: Medians) -> Verdict:
     reached = figure >= target.limit if target.at_least else figure <= target.limit
     if reached:
         return Verdict(target.name, limit, figure, "reached")
-    return Verdict(target.name, limit, figure, f"missed by {abs(figure / target.limit - 1):.0%}")
+    by = f" by {abs(figure / target.limit - 1):.0%}" if target.limit else ""
+    return Verdict(target.name, limit, figure, f"missed{by}")

@@ -18,19 +18,21 @@ from collections.abc import Callable, Container
 from pathlib import Path
 from types import FrameType
 
+from .harm import minutes
 from .hiccups import watching
 from .lab import Lab, Options
 from .machine import describe
 from .peers import start_peers
 from .processes import ROOT, nothing_left_behind
 from .quiet import Cores
-from .reach import TARGETS, judge, medians_of
+from .reach import BY_NAME as BY_NAME_TARGETS
+from .reach import HARM_SIZES, TARGETS, Target, judge, medians_of
 from .report import markdown, save
-from .scenarios import FRESH, SCENARIOS
+from .scenarios import BY_NAME, FRESH, SCENARIOS
 from .subjects import COMMANDS, start_subject
 from .wire import BenchError
 
-QUICK = {
+QUICK: dict[str, object] = {
     "rounds": 1,
     "seconds": 0.5,
     "warmup_s": 0.2,
@@ -41,21 +43,41 @@ QUICK = {
     "events_per_s": 4000,
     "bulk_mib": 64,
     "idle": 500,
+    "sizes": ("1KiB", "1MiB"),  # 64 MiB take long at any length
+    "harm_windows": 2,
+    "harm_window_s": 0.3,
+    "harm_peak_s": 0.4,
+    "hung_s": 3.0,
 }
+FULL_HUNG_S = 600.0
+DEFAULT = [each for each in SCENARIOS if each not in BY_NAME]
+NAMED = ("shadow-harm", "hung-shadow-memory")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line. Exits with status 2 when it is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Understudy beside Envoy, on pinned cores.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Understudy beside Envoy, on pinned cores.",
+        epilog="A whole run writes bench/results/loopback.json, or NAME.json for one of: " + ", ".join(NAMED),
+    )
     parser.add_argument("--quick", action="store_true", help="one short round of everything: proves that it runs")
-    parser.add_argument("--only", type=_names(SCENARIOS), default=list(SCENARIOS), help=", ".join(SCENARIOS))
+    parser.add_argument("--only", type=_names(SCENARIOS), default=DEFAULT, help=_scenarios())
+    parser.add_argument("--sizes", type=_names(HARM_SIZES), help=f"of shadow-harm: {', '.join(HARM_SIZES)}")
     parser.add_argument("--subjects", type=_names(COMMANDS), default=list(COMMANDS), help=", ".join(COMMANDS))
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=float, help="of each measured window; default 3")
-    parser.add_argument("--windows", type=int, help="of constant rate, for each subject; default 15")
+    parser.add_argument("--windows", type=int, help="of half-load, default 15; of shadow-harm, default 10")
     parser.add_argument("--cores", default="", help="subject,load; default: the first two that are allowed")
-    parser.add_argument("--name", help="write bench/results/NAME.json; default: loopback for a full run, else nothing")
+    parser.add_argument("--name", help="write bench/results/NAME.json; default: see below")
     return parser.parse_args(argv)
+
+
+def _scenarios() -> str:
+    """What --only takes."""
+    harm = f"about {minutes(Options(())):.0f} minutes, {minutes(Options((), sizes=('1KiB',))):.0f} with --sizes 1KiB"
+    hung = "about 3 minutes, LENGTH=full: an hour"
+    return f"{', '.join(DEFAULT)}; not by default: mib-echo, shadow-harm ({harm}), hung-shadow-memory ({hung})"
 
 
 def _names(known: Container[str]) -> Callable[[str], list[str]]:
@@ -80,9 +102,12 @@ def cores_of(text: str) -> Cores:
 def options_of(args: argparse.Namespace) -> Options:
     """What the command line leaves open is as Options says, or short with --quick."""
     values = dict(QUICK) if args.quick else {}
-    values |= {
-        name: getattr(args, name) for name in ("rounds", "seconds", "windows") if getattr(args, name) is not None
-    }
+    if os.environ.get("LENGTH") == "full" and not args.quick:
+        values["hung_s"] = FULL_HUNG_S
+    given = {name: getattr(args, name) for name in ("rounds", "seconds", "windows")}
+    given["harm_windows"] = args.windows
+    given["sizes"] = tuple(args.sizes) if args.sizes else None
+    values |= {name: value for name, value in given.items() if value is not None}
     return Options(subjects=tuple(args.subjects), **values)  # type: ignore[arg-type]
 
 
@@ -115,12 +140,26 @@ def run(args: argparse.Namespace) -> None:
         lab = Lab(options, cores, peers, Path(folder), _say, standstills)
         measure_all(lab, args.only, stack)
     medians = medians_of(lab.figures)
-    verdicts = [judge(target, medians) for target in TARGETS]
+    verdicts = [judge(target, medians) for target in targets_of(args.only)]
     print(f"\n{machine['cpu']}, kernel {machine['kernel']}, Python {machine['python']}\n")
     print(markdown(options, medians, verdicts))
-    full = not args.quick and set(args.only) == set(SCENARIOS) and set(args.subjects) == set(COMMANDS)
-    if name := args.name or ("loopback" if full else ""):
+    if name := args.name or results_name(args):
         save(ROOT / "bench" / "results" / f"{name}.json", machine, options, medians, lab.figures, verdicts)
+
+
+def targets_of(scenarios: list[str]) -> list[Target]:
+    """The targets that a run of these can say something about."""
+    named = [target for name in scenarios for target in BY_NAME_TARGETS.get(name, ())]
+    return [*(TARGETS if set(scenarios) - set(NAMED) else ()), *named]
+
+
+def results_name(args: argparse.Namespace) -> str:
+    """Where a whole run is kept; "" for any other."""
+    if args.quick or set(args.subjects) != set(COMMANDS) or args.sizes:
+        return ""
+    if set(args.only) >= set(DEFAULT):
+        return "loopback"
+    return args.only[0] if len(args.only) == 1 and args.only[0] in NAMED else ""
 
 
 def _say(line: str) -> None:

@@ -9,6 +9,8 @@ from functools import partial
 from . import usage
 from .chained import deciding, full
 from .figures import median
+from .harm import shadow_harm
+from .hung import hung_shadow_memory
 from .lab import Lab
 from .peers import bulk_count, plain_count
 from .processes import Child
@@ -169,5 +171,10 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
     "mib": partial(mib, path=BULK_PATH, answer=sink_answer(MIB, digest_of_blocks(1))),
     "mib-echo": partial(mib, path=f"{BULK_PATH}?echo=1", answer=BLOCK, rounds=3),  # no target hangs on it
     "sse": sse,
+    "shadow-harm": shadow_harm,
+    "hung-shadow-memory": hung_shadow_memory,
 }
-FRESH = ("memory", "upload", "download", "full", "deciding")
+BY_NAME = ("mib-echo", "shadow-harm", "hung-shadow-memory")
+"""Not in a run that names no scenario: they take long, or no target hangs on them."""
+
+FRESH = ("memory", "upload", "download", "full", "deciding", "shadow-harm", "hung-shadow-memory")

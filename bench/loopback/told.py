@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .subjects import Subject
 from .wire import HOST, BenchError
@@ -18,6 +18,7 @@ TIMEOUT_S = 5.0
 class Told(NamedTuple):
     """Since the proxy started."""
 
+    exchanges: int  # requests that passed the mirror
     sent: int  # copies on their way or ended
     dropped: int  # never sent, and counted as such
     pairs_lost: int  # records of pairs that were dropped on their way to be compared
@@ -28,15 +29,13 @@ def told(subject: Subject) -> Told:
     if subject.name == "understudy":
         counts = [pair["counts"] for pair in json.loads(_get(subject, "/compare"))["pairs"]]
         lost = int(json.loads(_get(subject, "/status"))["records_dropped"])
-        return Told(sum(each["sent"] for each in counts), sum(map(_dropped, counts)), lost)
-    prefix = f"cluster.{SHADOW}.upstream_"
-    stats = dict(line.split(": ", 1) for line in _get(subject, f"/stats?filter=^{prefix}").splitlines())
-    number = {name.removeprefix(prefix): value for name, value in stats.items()}
-    return Told(int(number["rq_total"]), int(number["rq_pending_overflow"]), 0)
-
-
-def _dropped(counts: dict[str, Any]) -> int:
-    return sum(counts["dropped"].values())
+        exchanges, sent = (sum(each[name] for each in counts) for name in ("exchanges", "sent"))
+        return Told(exchanges, sent, sum(sum(each["dropped"].values()) for each in counts), lost)
+    prefix, all_name = f"cluster.{SHADOW}.upstream_rq_", "http.bench.downstream_rq_total"
+    lines = _get(subject, f"/stats?filter=^({prefix}|{all_name})").splitlines()
+    stats = dict(line.split(": ", 1) for line in lines)
+    exchanges, sent, dropped = (int(stats[name]) for name in (all_name, f"{prefix}total", f"{prefix}pending_overflow"))
+    return Told(exchanges, sent, dropped, 0)
 
 
 def _get(subject: Subject, path: str) -> str:

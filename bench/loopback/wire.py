@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from typing import NamedTuple
 
 import xxhash
 
@@ -45,6 +46,24 @@ def digest_of_blocks(count: int) -> str:
 def sink_answer(size: int, digest: str) -> bytes:
     """What the bulk backend answers when a body of `size` bytes has arrived whole."""
     return b'{"bytes": %12d, "xxh3": "%s"}' % (size, digest.encode())
+
+
+class Errand(NamedTuple):
+    """What is sent and what must come back."""
+
+    path: str
+    body: bytes
+    answer: bytes
+
+
+def errand(size: int) -> Errand:
+    """A body of this many bytes to the backend that takes such: 1 KiB to the plain one, whole MiB to the bulk one."""
+    if size == len(REQUEST_BODY):
+        return Errand(PLAIN_PATH, REQUEST_BODY, ANSWER_BODY)
+    blocks, rest = divmod(size, MIB)
+    if rest or not blocks:
+        raise BenchError(f"there is no errand of {size} bytes: 1 KiB or whole MiB")
+    return Errand(BULK_PATH, BLOCK * blocks, sink_answer(size, digest_of_blocks(blocks)))
 
 
 def request(path: str, body: bytes = b"", *, method: str = "POST", length: int | None = None) -> bytes:
