@@ -23,7 +23,7 @@ from .exchange import ANSWER, REQUEST, Sink
 MIRROR = {"type": "mirror", "to": [{"backend": "next"}]}
 RULES = [
     {"flag": "dogfood", "when": {"header": "x-employee", "equals": "true"}, "backend": "canary"},
-    {"flag": "pin", "when": {"header": "x-model-variant", "in": ["stable", "canary"]}, "backend_from": "x-model-variant"},
+    {"flag": "pin", "when": {"header": "x-variant", "in": ["stable", "canary"]}, "backend_from": "x-variant"},
     {"flag": "eu", "when": {"header": "x-region", "prefix": "eu-"}, "percent": 1, "key": {"header": "x-user-id"},
      "backend": "canary"},
     {"flag": "quiet", "when": {"header": "x-no-shadow", "present": True}, "skip": ["mirror"]},
