@@ -52,7 +52,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Server
         def start(server: Server) -> Served:
             if server not in started:
                 folder = tmp_path_factory.mktemp(server)
-                port = stack.enter_context(_model_server(server, folder))
+                port = stack.enter_context(model_server(server, folder))
                 config = CONFIG.replace("URL", f"http://127.0.0.1:{port}")
                 program = stack.enter_context(running(config, folder))
                 started[server] = Served(("127.0.0.1", port), program.address("ingress"))
@@ -62,9 +62,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Server
 
 
 @contextmanager
-def _model_server(server: Server, folder: Path) -> Iterator[int]:
-    """The stable model of the demo's lineup, ready; its port."""
-    model = LINEUPS[server].models[0]
+def model_server(server: Server, folder: Path, at: int = 0) -> Iterator[int]:
+    """A model of the demo's lineup, ready, the stable one unless told otherwise; its port."""
+    model = LINEUPS[server].models[at]
     if not Path(model.command[0]).exists():
         if server == "mlserver" and sys.version_info >= (3, 13):
             pytest.skip("MLServer 1.7 refuses Python 3.13")
