@@ -30,6 +30,8 @@ TIMEOUT = aiohttp.ClientTimeout(total=30)
 USERS = 400
 EXAMPLES = 3
 """Requests that are shown, which the proxy counts like the others."""
+POLL_S = 0.1
+"""Between two looks at what the proxy counted."""
 ADMIN = "http://127.0.0.1:7081"
 """Where understudy's commands look for a running program when told nothing else."""
 
@@ -92,8 +94,8 @@ async def show_comparison(stage: Stage, answers: Sequence[Answer]) -> None:
     expected = Counter(live=EXAMPLES + len(answers), selected=EXAMPLES + heard_of)
     clock = asyncio.get_running_loop().time
     end = clock() + 5
-    while (counted := await _counted(stage)) != counted | expected and clock() < end:
-        continue
+    while expected - (counted := await _counted(stage)) and clock() < end:
+        await load.until(clock() + POLL_S)
     await stage.print_output("status")
     for name, count in expected.items():
         if counted[name] != count:
