@@ -39,11 +39,10 @@ def hung_shadow_memory(lab: Lab, name: str) -> None:
                 made = partial(documents, lab.peers, shadows.port(HUNG, SIZES[size]), SIZES[size], None)
                 with contextlib.ExitStack() as own:
                     subject = start_configured(own, contender, made, lab.cores.subject, lab.folder)
-                    lab.add(f"{name}-{size}", contender, _under_load(lab, subject, size))
-                shadows.calm()
+                    lab.add(f"{name}-{size}", contender, _under_load(lab, shadows, subject, size))
 
 
-def _under_load(lab: Lab, subject: Subject, size: str) -> dict[str, float]:
+def _under_load(lab: Lab, shadows: Shadows, subject: Subject, size: str) -> dict[str, float]:
     assert subject.child is not None
     subject.child.pause(SETTLE_S)
     idle = usage.memory(subject.pids()).resident
@@ -52,6 +51,7 @@ def _under_load(lab: Lab, subject: Subject, size: str) -> dict[str, float]:
     with lab.generator("openloop", *args) as client:
         samples = list(_sampled(subject, client))
         result = client.result(GRACE_S)
+    shadows.calm()  # so that no copy is under way: those that hang are counted when they end
     subject.child.pause(SETTLE_S)
     said = told(subject)
     return {

@@ -25,7 +25,7 @@ from bench.loopback.wrk import Window
 from .test_harness import needs_tools
 
 SHARED = Cores(min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)))
-START = Sums(requests=1, copies=1, told=Told(0, 0, 0))
+START = Sums(requests=1, copies=1, told=Told(0, 0, 0, 0))
 
 
 def looks(*found: tuple[int, int, int]) -> Callable[[], Sums]:
@@ -34,7 +34,7 @@ def looks(*found: tuple[int, int, int]) -> Callable[[], Sums]:
 
     def look() -> Sums:
         count, (requests, copies, dropped) = next(seen)
-        return Sums(1 + requests + count, 1 + copies + count, Told(copies, dropped, 0))
+        return Sums(1 + requests + count, 1 + copies + count, Told(requests, copies, dropped, 0))
 
     return look
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.loopback.figures import median, percentile
-from bench.loopback.reach import TARGETS, Target, judge, medians_of
+from bench.loopback.figures import median, paired_ratio, percentile, slope
+from bench.loopback.reach import BY_NAME, HARM_SIZES, HUNG_SIZES, TARGETS, Target, judge, medians_of
 
 
 def test_a_percentile_is_the_smallest_sample_that_so_many_do_not_exceed() -> None:
@@ -75,3 +75,54 @@ def test_every_target_finds_its_figure_in_what_the_scenarios_measure() -> None:
         "memory": figures(alone_after_load_mib=1.0, idle_kib_per_connection=1.0),
     }
     assert [judge(target, medians).figure for target in TARGETS] == [1.0] * len(TARGETS)
+
+
+def test_a_paired_ratio_forgets_what_disturbed_both_of_a_pair() -> None:
+    disturbed = [1.0, 30.0, 1.0, 5.0, 1.0]
+    ratio = paired_ratio([2 * value for value in disturbed], disturbed)
+    assert ratio == (2.0, 2.0, 2.0)
+
+
+def test_the_interval_of_a_ratio_holds_it_and_is_the_same_every_time() -> None:
+    values, others = [1.0, 1.2, 0.9, 1.6, 1.1, 1.0, 1.3], [1.0] * 7
+    ratio = paired_ratio(values, others)
+    assert ratio.estimate == 1.1
+    assert 0.9 <= ratio.low < 1.1 < ratio.high <= 1.6
+    assert paired_ratio(values, others) == ratio
+
+
+def test_windows_without_their_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        paired_ratio([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_ratio([], [])
+
+
+def test_the_slope_is_that_of_the_line_through_the_points() -> None:
+    assert slope([(0.0, 5.0), (1.0, 7.0), (2.0, 9.0)]) == pytest.approx(2.0)
+    assert slope([(0.0, 5.0), (1.0, 5.0)]) == 0.0
+    assert slope([(3.0, 5.0)]) == 0.0
+
+
+def test_targets_by_name_take_the_worst_shadow_and_the_worst_size() -> None:
+    ratios = {"p50_ratio_estimate": 1.0, "p99_ratio_estimate": 1.0, "status_changes": 0.0}
+    rows = {
+        "understudy healthy": {"status_changes": 0.0},
+        "understudy dead": ratios,
+        "understudy flooding": {**ratios, "p99_ratio_estimate": 1.3},
+        "envoy flooding": {**ratios, "p50_ratio_estimate": 9.0, "status_changes": 5.0},
+    }
+    hung = {"rise_mib": 50.0, "bound_mib": 100.0, "drift_mib": 1.0, "unexplained_copies": 0.0}
+    medians = {
+        **{f"shadow-harm-{size}": rows for size in HARM_SIZES},
+        **{f"hung-shadow-memory-{size}": {"understudy": hung} for size in HUNG_SIZES},
+        "hung-shadow-memory-8MiB": {"understudy": {**hung, "rise_mib": 120.0, "unexplained_copies": 2.0}},
+    }
+    harm = [judge(target, medians) for target in BY_NAME["shadow-harm"]]
+    assert {each.target: each.figure for each in harm if not each.reached} == {
+        f"{size}: live p99 with the worst shadow / with a healthy one": 1.3 for size in HARM_SIZES
+    }
+    states = [
+        (each.figure, each.state) for each in (judge(target, medians) for target in BY_NAME["hung-shadow-memory"])
+    ]
+    assert states == [(1.2, "missed by 20%"), (1.0, "reached"), (2.0, "missed")]

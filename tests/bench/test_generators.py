@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,3 +130,29 @@ def test_a_stream_that_is_not_what_was_sent_fails_the_run(body: bytes, complaint
         ran = generate("watch", port, 1, 10, 100, 0)
     assert ran.returncode == 1
     assert complaint in ran.stderr
+
+
+def test_a_load_that_counts_failures_replaces_what_broke_and_goes_on() -> None:
+    with answering(WRONG["a 500"][0]) as port:
+        refused = printed(generate("openloop", port, 500, 0.2, 0, 4, 1024, "failures"))
+    with answering(GOOD, then_close=True) as port:
+        closed = printed(generate("openloop", port, 500, 0.2, 0, 4, 1024, "failures"))
+    with answering(GOOD) as port:
+        good = printed(generate("openloop", port, 500, 0.2, 0, 4, 1024, "failures"))
+    assert (refused["requests"], refused["failures"]) == (100, 100)
+    assert closed["requests"] == 100
+    assert (good["requests"], good["failures"]) == (100, 0)
+
+
+def test_a_request_that_nobody_answers_is_a_failure_as_slow_as_the_wait_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        figures = printed(generate("openloop", silent.getsockname()[1], 40, 0.1, 0, 2, 1024, "failures"))
+    assert (figures["requests"], figures["failures"]) == (4, 4)
+    assert figures["latency_p50_us"] > 4_000_000
+
+
+def test_large_bodies_are_sent_as_they_are_taken(tmp_path: Path) -> None:
+    with backend("sink", tmp_path) as port:
+        figures = printed(generate("openloop", port, 20, 0.5, 0, 3, 8 * 1024 * 1024))
+    assert (figures["requests"], figures["failures"]) == (10, 0)
+    assert figures["latency_p50_us"] > 1000
