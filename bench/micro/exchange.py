@@ -1,6 +1,7 @@
 """What one exchange costs our own code: a request parsed, routed, sent, answered and counted, with no socket beneath.
 
-`python -m bench.micro.exchange [COUNT]` prints microseconds per exchange.
+`python -m bench.micro.exchange [COUNT]` prints microseconds per exchange, `... COUNT stream` those per event of one
+streamed answer.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ ANSWER = (
 )
 
 
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = b"68\r\n" + b'data: {"choices":[{"index":0,"delta":{"content":"word"}}]}'.ljust(102) + b"\n\n\r\n"
+
+
 class Sink:
     """A transport that takes everything at once and keeps nothing."""
 
@@ -45,8 +50,8 @@ class Sink:
         return None
 
 
-async def main(count: int) -> None:
-    """Run `count` exchanges one after the other."""
+async def main(count: int, kind: str = "exchange") -> None:
+    """Run `count` exchanges one after the other, or one whose answer has so many events."""
     backend = Backend("stable", "7", (Endpoint("127.0.0.1", 9001),))
     route = Route("iris", backend, Chain())
     listener = Listener("ingress", "127.0.0.1:7080")
@@ -59,13 +64,19 @@ async def main(count: int) -> None:
     target.freed(upstream)
     client = ServerConnection(plane, Port(plane, listener))
     client.connection_made(Sink())  # type: ignore[arg-type]
+    if kind == "stream":
+        client.data_received(REQUEST)
+        upstream.data_received(STREAM)
     started = perf_counter()
     for _ in range(count):
-        client.data_received(REQUEST)
-        upstream.data_received(ANSWER)
+        if kind == "stream":
+            upstream.data_received(EVENT)
+        else:
+            client.data_received(REQUEST)
+            upstream.data_received(ANSWER)
     each = (perf_counter() - started) / count
-    print(f"{each * 1e6:.2f} us per exchange, {count} exchanges")
+    print(f"{each * 1e6:.2f} us per {'event' if kind == 'stream' else 'exchange'}, {count} of them")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, *sys.argv[2:3]))

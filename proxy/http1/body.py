@@ -7,7 +7,7 @@ bytes behind its end; None while it has not ended.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import httptools
 
@@ -19,19 +19,25 @@ _Parser: Final[Any] = httptools.HttpRequestParser
 _HEAD: Final = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 _BLANK_LINE: Final = b"\r\n\r\n"
 _SEMICOLON: Final = ord(";")
+_CARRIAGE_RETURN: Final = ord("\r")
+_LINE_FEED: Final = ord("\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # Possessive repeats only: it cannot backtrack.
 _EXTENSIONS: Final = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)++\r\n")  # noqa: TID251
 
 
-class BodyReader(Protocol):
+class BodyReader:
     """Finds the end of one body."""
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]: ...
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The content among these bytes and, once the body has ended, those behind its end."""
+        raise NotImplementedError
 
 
-class CountedBody:
+class CountedBody(BodyReader):
     """A body of a declared size."""
 
     __slots__ = ("remaining",)
@@ -49,7 +55,7 @@ class CountedBody:
         return content, rest
 
 
-class BodyUntilClose:
+class BodyUntilClose(BodyReader):
     """A response body that ends with its connection."""
 
     __slots__ = ()
@@ -85,7 +91,7 @@ class _Chunks:
         self.ended = True
 
 
-class ChunkedBody:
+class ChunkedBody(BodyReader):
     """A chunked body. Extensions and trailers are read and dropped, within a bound on what is not content.
 
     Its parser is told of nothing but the coding: what else its head said has been decided by then. llhttp does not say
@@ -145,7 +151,7 @@ class ChunkedBody:
         return at
 
     def _next_border(self, data: bytes, at: int) -> int:
-        if at == 0:
+        if at == 0 and data[0] in (_CARRIAGE_RETURN, _LINE_FEED):  # the end of a blank line begins with one of them
             found = (self._tail + data[:3]).find(_BLANK_LINE)
             if found >= 0:
                 return found + len(_BLANK_LINE) - len(self._tail)

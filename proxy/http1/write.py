@@ -15,6 +15,7 @@ STATUS_LINES: Final = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b""
 """The usual status lines; an unknown status has an empty reason phrase."""
 
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+_SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
 _LENGTHS: Final = [b"content-length: %d\r\n" % length for length in range(4096)]
 
 
@@ -62,7 +63,10 @@ def _add_lines(parts: list[bytes], headers: Headers) -> None:
 
 def chunk(data: bytes) -> bytes:
     """One chunk; b"" for no data, since an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    size = len(data)
+    if size < len(_SIZES):
+        return b"%b%b\r\n" % (_SIZES[size], data) if data else b""
+    return b"%x\r\n%b\r\n" % (size, data)
 
 
 def framing(length: int | None) -> bytes:
