@@ -7,7 +7,7 @@ is at hand (setup.py), so these classes cannot be patched or given further attri
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from .api import BodyWrap, Filter
@@ -124,6 +124,9 @@ def _joined(headers: Headers) -> dict[bytes, bytes]:
     return fields
 
 
+_QUESTION_MARK: Final = ord("?")
+
+
 class Request(Message):
     """One request, whichever codec read it. `path` and `query` are the raw bytes of `target`, never decoded."""
 
@@ -143,9 +146,9 @@ class Request(Message):
         super().__init__(headers, content, ended, length)
         self.method = method
         self.target = target
-        border = target.find(b"?")
-        self.path = target if border < 0 else target[:border]
-        self.query = b"" if border < 0 else target[border + 1 :]
+        self.path, self.query = target, b""
+        if _QUESTION_MARK in target:  # a number is looked for at once, and most targets have none
+            self.path, _, self.query = target.partition(b"?")
         self.authority = authority
         self.scheme = scheme
         self.reader: Callable[[int], Awaitable[bytes]] | None = None
