@@ -27,7 +27,8 @@ from .users import EMPLOYEE, crowd
 from .view import Times
 
 TIMEOUT = aiohttp.ClientTimeout(total=30)
-USERS = 400
+FEWEST_USERS = 100
+"""Else there are so many that each asks once a second: who asks once cannot change his arm."""
 EXAMPLES = 3
 """Requests that are shown, which the proxy counts like the others."""
 POLL_S = 0.1
@@ -62,12 +63,13 @@ async def known_answers(stage: Stage) -> Known:
 
 async def run_load(stage: Stage, seconds: float) -> list[Answer]:
     """Load the proxy. Raises Failed when an answer was not the backend's own, or a user met another backend."""
-    users, rate_per_s = crowd(USERS), stage.lineup.rate_per_s
+    rate_per_s = stage.lineup.rate_per_s
+    users = crowd(max(FEWEST_USERS, rate_per_s))
     plan = Load(stage.url("ingress"), users, await known_answers(stage), seconds, rate_per_s)
     print(
-        f"Load: {USERS} users, {rate_per_s} requests a second. Flags send employees to the canary, the split one in ten"
+        f"Load: {len(users)} users, {rate_per_s} requests a second. Flags send employees to the canary, the split one in"
     )
-    print("      of the others. All is mirrored, save at first and at last, when every user declines by a flag.")
+    print("      ten of the others. All is mirrored, save at first and at last, when every user declines by a flag.")
     print(view.HEAD)
     before: Counter[str] = Counter()
 

@@ -32,7 +32,7 @@ def arms(users: Sequence[User]) -> str:
     met = [user for user in users if user.backend and user.kind != "employee"]
     count = Counter(user.backend for user in met)
     share = count["canary"] / len(met) if met else 0.0
-    expected = f"{0.1 * len(met):.0f} expected, give or take {2 * math.sqrt(0.09 * len(met)):.0f}"
+    expected = f"{0.1 * len(met):.0f} expected, give or take {3 * math.sqrt(0.09 * len(met)):.0f}"
     return f"{count['stable']} users belong to stable and {count['canary']} to canary ({share:.1%}; {expected})"
 
 

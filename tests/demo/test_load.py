@@ -56,6 +56,18 @@ def test_everybody_asks_at_the_rate_and_is_answered_rightly() -> None:
     assert {each.backend for each in answers if each.kind == "employee"} <= {"canary"}
 
 
+def test_nobody_asks_before_his_time() -> None:
+    times: list[float] = []
+
+    async def noting(request: web.Request) -> web.Response:
+        times.append(asyncio.get_running_loop().time())
+        return await as_configured(request)
+
+    loaded(noting)
+
+    assert times[-1] - times[0] > 0.3  # of 0.49 s; the first may be late, and none is early
+
+
 def test_all_decline_at_first_and_at_last() -> None:
     declined: list[bool] = []
 

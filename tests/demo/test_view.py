@@ -43,7 +43,7 @@ def test_arms_are_of_those_who_were_drawn() -> None:
 
     text = view.arms([*users, User("user-100", "employee")])
 
-    assert text == "88 users belong to stable and 12 to canary (12.0%; 10 expected, give or take 6)"
+    assert text == "88 users belong to stable and 12 to canary (12.0%; 10 expected, give or take 9)"
 
 
 def test_bounds_of_the_99th_percentile_are_ranks() -> None:
