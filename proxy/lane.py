@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Mirror, Shadow
 from ..filters.api import Request
-from .breaker import PROBING, Breaker
+from .breaker import NAMES, PROBING, Breaker
 from .pool import BackendPool
 
 if TYPE_CHECKING:
@@ -109,6 +109,11 @@ class Lane:
             self.breaker.failed(self._plane.wheel.now)
         else:
             self.breaker.undecided(self._plane.wheel.now)
+
+    def observe(self) -> None:
+        """Bring up to date what the statistics say of now: while a shadow hangs, no copy ends."""
+        self.copy_stats.held_bytes = self.held
+        self.copy_stats.breaker = NAMES[self.breaker.state]
 
     def own_key(self, key: bytes) -> bytes:
         """The idempotency key of a copy: a backend that live uses too must not take the copy for the live call."""

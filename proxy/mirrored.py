@@ -11,7 +11,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Exchange, Request
-from .breaker import NAMES
 from .shadow import Copy, shadow_headers
 from .telemetry.records import Pair
 from .telemetry.stats import SIZE_CLASSES
@@ -186,8 +185,7 @@ class Mirrored:
                 stats.complete += 1
         else:
             stats.dropped[reason] = stats.dropped.get(reason, 0) + 1
-        stats.held_bytes = lane.held
-        stats.breaker = NAMES[lane.breaker.state]
+        lane.observe()
         self._plane.stats.records.offer(
             Pair(
                 self._route, self._arm, self._config, live.name, live.version, shadow.backend.name,

@@ -250,7 +250,9 @@ class DataPlane:
             self._emptied.set()
 
     def gauges(self) -> Gauges:
-        """What is open now."""
+        """What is open now; the statistics of copies say what is held now, too."""
+        for lane in (lane for lanes in self.lanes.values() for lane in lanes):
+            lane.observe()
         return Gauges(
             pools=[gauge for pool in self._all_pools() for gauge in pool.gauges()],
             listeners=[

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 1000
 _MAX_INTERIMS: Final = 32
+_SHARED_BYTES: Final = 64 * 1024
+"""A larger body is not copied to stand behind its head: live and its copies share it."""
 _REST_S: Final = 0.1
 """How long a connection rests after a streamed answer. Some servers, cpp-httplib and with it llama.cpp among them,
 close after a stream without having said so; a POST that met the closing could not be sent again."""
@@ -85,7 +87,10 @@ class ClientConnection(Link, Call):
             tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
         assert self.transport is not None
         self.deadline = NEVER
-        self.transport.write(write.request_head(method, target, authority, headers, tail, content))
+        if len(content) > _SHARED_BYTES:
+            self.transport.writelines((write.request_head(method, target, authority, headers, tail, b""), content))
+        else:
+            self.transport.write(write.request_head(method, target, authority, headers, tail, content))
         if ended:
             self.expect_within(backend.first_byte_timeout)
 

@@ -6,6 +6,7 @@ Both ends are of the data plane; only the sockets are not there: `Pipe` stands i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,6 +75,10 @@ class Pipe:
         if self.unsent() > HIGH_WATER and not self.paused:
             self.paused = True
             self.connection.pause_writing()
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        for data in lines:
+            self.write(data)
 
     def take(self, size: int) -> None:
         """The peer reads so many bytes."""
@@ -288,6 +293,24 @@ class Copies(RuleBasedStateMachine):
         assert len(self.pairs) == len(self.begun)
         assert len({each.request_id for each in self.pairs}) == len(self.pairs)
         self.loop.close()
+
+
+def test_a_large_body_is_shared_and_not_copied() -> None:
+    state, body = Copies(), bytes(MAX_BODY)
+    state._warm(room=0)
+    request = Request(b"POST", b"/", b"a", [], body, True, len(body))
+    exchange = Exchange(request, "iris", "stable", b"r", "127.0.0.1", False)
+    exchange.copies = ["next"]
+    mirrored = Mirrored(state.plane, exchange, STABLE, 1)
+    mirrored.begin(exchange, Context(b"1" * 32, b"2" * 16))
+    assert state.pipes[0].chunks[-1] is body
+    assert state.lane.held >= len(body)
+    assert state.lane.copy_stats.held_bytes == 0
+    state.plane.gauges()
+    assert state.lane.copy_stats.held_bytes == state.lane.held, "told, though no copy has ended"
+    mirrored.live_over(200, None, len(body))
+    state.lane.cut()
+    state.loop.close()
 
 
 TestCopies = Copies.TestCase
