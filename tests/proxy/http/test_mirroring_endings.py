@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -109,3 +110,24 @@ async def test_an_answer_much_longer_than_live_s_is_cut() -> None:
         assert (pair.live_outcome, pair.shadow_outcome) == ("complete", "shadow_error")
         assert pair.shadow_bytes <= MIB
         assert stage.lane.breaker.failures == 1
+
+
+@on_the_loop
+async def test_what_is_over_is_freed_at_once_and_not_by_the_collector() -> None:
+    async with mirroring({}, {}) as stage:
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(1, 6):
+                client = await stage.connect()
+                client.send(post(b"abc"))
+                calls = [await each.call() for each in (stage.live, *stage.shadows)]
+                for call, _ in calls:
+                    call.send(ok())
+                assert (await client.message()).status == 200
+                await stage.pair(2 * number)
+                client.close()
+            left = [type(each).__name__ for each in gc.get_objects()]
+        finally:
+            gc.enable()
+        assert left.count("Copy") + left.count("Mirrored") == 0
