@@ -67,9 +67,9 @@ async def run_load(stage: Stage, seconds: float) -> list[Answer]:
     users = crowd(max(FEWEST_USERS, rate_per_s))
     plan = Load(stage.url("ingress"), users, await known_answers(stage), seconds, rate_per_s)
     print(
-        f"Load: {len(users)} users, {rate_per_s} requests a second. Flags send employees to the canary, the split one in"
+        f"Load: {len(users)} users, {rate_per_s} requests a second. Flags send employees to the canary, the split one"
     )
-    print("      ten of the others. All is mirrored, save at first and at last, when every user declines by a flag.")
+    print("      in ten of the others. All is mirrored, save at first and at last, when every user declines by a flag.")
     print(view.HEAD)
     before: Counter[str] = Counter()
 

@@ -50,7 +50,7 @@ def _classifiers(python: str, module: str, *slower: str) -> tuple[Model, ...]:
 
 
 READY = "/v2/models/iris/ready"
-LAYERS = {"stable": 2, "canary": 2, "next": 6}
+LAYERS = {"stable": 2, "canary": 2, "next": 16}
 SLOWNESS = 1.3
 WAIT_MS = 1
 WAITS = f"waits {WAIT_MS} ms before each prediction, as for a feature store"

@@ -68,6 +68,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process.returncode is None:
                 self._process.send_signal(number)
+                self._process.send_signal(signal.SIGCONT)  # one that somebody stopped hears nothing else
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self._process.wait(), STOP_S)
         raise Failed(f"{self.name} (pid {self.pid}) survived SIGKILL")

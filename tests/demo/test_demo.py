@@ -109,7 +109,7 @@ def test_it_stays_and_says_what_to_try() -> None:
                 break
         commands = re.findall(r"^  \$ (.*)$", output, re.MULTILINE)
         tried = subprocess.run(
-            ["bash", "-ec", "\n".join(each for each in commands if "--watch" not in each and "kill" not in each)],
+            ["bash", "-ec", "\n".join(each for each in commands if "--watch" not in each)],
             cwd=REPOSITORY,
             check=False,
             capture_output=True,
