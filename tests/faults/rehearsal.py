@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from tests.kit.ask import status, until
+from tests.kit.ask import status, until, worker_pids
 from tests.kit.program import Program, running
 from tests.kit.strict import Incomplete, Request, Response, read_request
 
@@ -192,6 +192,12 @@ class Rehearsal:
         if failed:
             raise failed[0]
         return clients * requests
+
+    def resident_mib(self) -> float:
+        """Anonymous memory of the worker."""
+        (pid,) = worker_pids(self.program)
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
 
     def copies(self) -> dict[str, Any]:
         """The row of the shadow in `GET /status`."""

@@ -22,6 +22,10 @@ FAILS = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 6\r\nRetry-After: 
 CONTINUES = b"HTTP/1.1 103 Early Hints\r\nLink: </shadow>\r\n\r\n"
 
 
+LARGE = 10
+"""Bodies of 7 MiB each, of which the kernel does not take all."""
+
+
 def slow(sock: socket.socket) -> None:
     """A good answer, later than live's."""
     threading.Event().wait(0.1)
@@ -112,17 +116,24 @@ def test_whatever_s_does_live_is_the_same(tmp_path: Path, row: dict[str, Any], w
 def test_s_hangs_before_it_reads(tmp_path: Path, row: dict[str, Any]) -> None:
     """The kernel takes small requests whole, and of large ones a part: what it does not take is bounded."""
     with rehearsing(tmp_path) as rehearsal:
-        rehearsal.shadow.reads.clear()
-        asked = rehearsal.load()
         client = rehearsal.client()
-        for number in range(3):
+        rehearsal.ask(client, bytes(7 * MIB))
+        rehearsal.all_over(1)
+        healthy_mib = rehearsal.resident_mib()
+        rehearsal.shadow.reads.clear()
+        grown_mib = 0.0
+        for number in range(LARGE):
             rehearsal.ask(client, bytes([number]) * 7 * MIB)
-        copies = rehearsal.all_over(asked + 3)
-        assert set(copies["dropped"]) <= SENT_AND_FAILED
+            grown_mib = max(grown_mib, rehearsal.resident_mib() - healthy_mib)
+        copies = rehearsal.all_over(1 + LARGE + rehearsal.load())
+        assert set(copies["dropped"]) <= SENT_AND_FAILED | {"budget_bytes"}
         assert set(reasons(rehearsal)) - SENT_AND_FAILED <= {"shadow_timeout", "budget_bytes"}
-        assert (copies["complete"], copies["held_bytes"]) == (0, 0)
+        assert copies["complete"] <= 2, "the first, and the one that S was about to read"
+        assert copies["held_bytes"] == 0
+        assert grown_mib < 4 + 8, "the budget of bytes, and the buffers of four connections"
         rehearsal.shadow.reads.set()
         told(row, rehearsal, rehearsal.recovers())
+        row["measured"]["memory grown by a hung S, MiB"] = round(grown_mib, 1)
 
 
 @pytest.mark.fault(18, FAULT_18)
