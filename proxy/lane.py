@@ -49,6 +49,8 @@ class Lane:
         """Take over a new snapshot's values. Every shadow has an equal share of the budget for itself alone."""
         backend = shadow.backend
         shadows = len(mirror.shadows)
+        if backend.endpoints != self.pool.backend.endpoints:
+            self.breaker = Breaker()  # somebody else is there now
         self.shadow = shadow
         self.name = backend.name.encode()
         self._key = hashlib.sha256(b"idempotency key of shadow " + self.name + b"\0" + self._plane.secret).digest()

@@ -116,6 +116,16 @@ def test_a_probe_alone_decides_while_it_is_under_way() -> None:
         assert (refusal(lane), lane.probed) == ("", False)
 
 
+def test_a_reload_with_other_endpoints_begins_anew_and_one_without_does_not() -> None:
+    with lane_of() as (lane, _, _):
+        for _ in range(FAILURES_TO_OPEN):
+            lane.judge("shadow_error", probes=False)
+        lane.configure(MIRROR, replace(SHADOW, backend=replace(NEXT, version="10")))
+        assert refusal(lane) == "breaker_open"
+        lane.configure(MIRROR, replace(SHADOW, backend=replace(NEXT, endpoints=(Endpoint("127.0.0.1", 2),))))
+        assert refusal(lane) == ""
+
+
 @pytest.mark.parametrize("reason", ["budget_bytes", "client_gone", "live_over", "draining", "body_too_large"])
 def test_what_is_not_the_shadows_fault_opens_nothing(reason: str) -> None:
     with lane_of() as (lane, _, _):

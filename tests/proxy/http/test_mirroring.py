@@ -245,6 +245,25 @@ async def test_a_condition_and_a_percentage_select() -> None:
 
 
 @on_the_loop
+async def test_a_key_keeps_its_sample_and_each_shadow_draws_anew() -> None:
+    entry = {"percent": 50, "sample_by": {"header": "x-user-id"}}
+    async with mirroring(entry, entry) as stage:
+        taken: dict[int, set[tuple[int, int]]] = {}
+        for user in [*range(30), *range(30)]:
+            client = await stage.connect()
+            before = [len(lane.copies) for lane in stage.lanes]
+            client.send(post(b"abc", b"X-User-Id: user-%d\r\n" % user))
+            live, _ = await stage.live.call()
+            live.send(ok())
+            assert (await client.message()).status == 200
+            client.close()
+            one, other = (len(lane.copies) - old for lane, old in zip(stage.lanes, before, strict=True))
+            taken.setdefault(user, set()).add((one, other))
+        assert all(len(each) == 1 for each in taken.values()), "the same key, the same shadows"
+        assert len(set.union(*taken.values())) == 4, "every combination: the draws are independent"
+
+
+@on_the_loop
 async def test_a_client_that_asks_for_leave_gets_it_once_and_both_backends_the_body() -> None:
     async with mirroring() as stage:
         client = await stage.connect()
