@@ -30,6 +30,7 @@ FEWEST = 8  # requests of a window
 PEAK_ROUNDS = 3
 PEAK_S = {"64MiB": 2.0}  # at least: few requests end in a second
 BEGIN_S = 0.35  # by which starting and ending a load prolongs a window
+SETTLE_S = 0.5  # after the peak, whose copies may lag
 GRACE_S = 30.0
 LATENCIES = {"p50": "latency_p50_us", "p99": "latency_p99_us"}
 
@@ -61,7 +62,9 @@ def _of_one(lab: Lab, name: str, contender: str, size: str, shadows: Shadows, st
         made = partial(documents, lab.peers, shadows.port(kind, bytes_), bytes_, time_limit_s(bytes_))
         subjects[kind] = start_configured(stack, contender, made, lab.cores.subject, lab.folder)
     rate = _peak(lab, subjects[HEALTHY], size) / 2
-    lab.say(f"{name:14} {contender:11} half of its peak: {rate:,.1f} requests/s")
+    share = _sent(subjects[HEALTHY])
+    lab.say(f"{name:14} {contender:11} half of its peak: {rate:,.1f} requests/s; at the peak {share:.1%} were mirrored")
+    shadows.settle(SETTLE_S)
     order = list(subjects)
     for turn in range(lab.options.harm_windows):
         first = turn % len(order)
@@ -69,9 +72,14 @@ def _of_one(lab: Lab, name: str, contender: str, size: str, shadows: Shadows, st
             _window(lab, name, subjects[kind], f"{contender} {kind}", size, rate)
             shadows.calm()
     for kind, subject in subjects.items():
-        said = told(subject)
-        lab.figures[name][f"{contender} {kind}"]["copies_share"] = [said.sent / said.exchanges]
+        lab.figures[name][f"{contender} {kind}"]["copies_share"] = [_sent(subject)]
     compare(lab, name, contender)
+
+
+def _sent(subject: Subject) -> float:
+    """The share of the requests so far of which the shadow was sent a copy."""
+    said = told(subject)
+    return said.sent / said.exchanges
 
 
 def _peak(lab: Lab, subject: Subject, size: str) -> float:

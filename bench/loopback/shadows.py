@@ -32,7 +32,7 @@ ROUTES = {"plain": PLAIN_PATH, "bulk": BULK_PATH}
 
 def time_limit_s(size: int) -> float:
     """For a copy of so many bytes, from its beginning to its end: generous for a healthy shadow at half of the peak."""
-    return 0.5 if size < MIB else 1.0 + size / (8 * MIB)
+    return 0.5 + size / (32 * MIB)
 
 
 def budget_bytes(size: int) -> int:
@@ -70,7 +70,7 @@ def _ms(seconds: float) -> str:
 def _envoy(live: Ports, shadow: int, limit_s: float | None, port: int, admin: int) -> dict[str, Any]:
     fraction = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     to = {
-        "timeout": f"{limit_s or 0}s",
+        "timeout": f"{limit_s or 0:.3f}s",
         "request_mirror_policies": [{"cluster": SHADOW, "runtime_fraction": fraction}],
     }
     routes = [{"match": {"prefix": path}, "route": {"cluster": name, **to}} for name, path in ROUTES.items()]
@@ -113,6 +113,10 @@ class Shadows:
                 return
             self._child.pause(CALMING_S)
         raise BenchError(f"copies go on being sent {CALMING * CALMING_S:g} s after the last request")
+
+    def settle(self, seconds: float) -> None:
+        """Give a healthy one the time to hear what is still on its way."""
+        self._child.pause(seconds)
 
     def _said(self) -> str:
         assert self._child.popen.stdout is not None
