@@ -18,10 +18,12 @@ HEAD = (
 
 def block(compare: Compare) -> Iterator[str]:
     """The PAIRS block: one row for each comparison with its verdict under it; nothing where nothing was mirrored."""
-    if not compare.pairs:
+    # A shadow has nothing to say of the requests that it answers itself, save in a calibration.
+    pairs = [each for each in compare.pairs if each.calibration or each.live != each.shadow]
+    if not pairs:
         return
-    busiest = sorted(compare.pairs, key=lambda each: each.counts.selected, reverse=True)[:MOST_ROWS]
-    shown = [each for each in compare.pairs if each in busiest]
+    busiest = sorted(pairs, key=lambda each: each.counts.selected, reverse=True)[:MOST_ROWS]
+    shown = [each for each in pairs if each in busiest]
     yield _title(compare)
     head, *rows = table([HEAD, *(_row(each) for each in shown)], left=3, last_left=True)
     yield head
@@ -31,8 +33,8 @@ def block(compare: Compare) -> Iterator[str]:
         left_out = _left_out(comparison.counts)
         if left_out:
             yield f"       not compared: {left_out}"
-    if len(compare.pairs) > len(shown):
-        yield f"… and {len(compare.pairs) - len(shown)} more; --json has all"
+    if len(pairs) > len(shown):
+        yield f"… and {len(pairs) - len(shown)} more; --json has all"
     if compare.refused:
         yield f"… and {compare.refused:,} pairs of comparisons beyond the bound"
 

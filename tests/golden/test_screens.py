@@ -111,6 +111,15 @@ def a_shadow_that_hangs() -> Iterator[str]:
         yield screen(fed.status())
 
 
+def a_shadow_that_is_an_arm_too() -> Iterator[str]:
+    """What it answers itself it cannot be compared with: no row."""
+    with rehearsed(CONFIG) as fed:
+        live(fed, "next", "9", 40, 16)
+        itself = [dropped("same_backend", live="next", live_version="9")] * 40
+        fed.tell(chain(rehearsal(6, 200), itself))
+        yield screen(fed.status())
+
+
 def everyone_has_the_same_key() -> Iterator[str]:
     """A constant key puts everyone in one arm; few pairs yet."""
     with rehearsed(CONFIG) as fed:
@@ -157,8 +166,8 @@ def many_shadows() -> Iterator[str]:
 
 
 CASES: list[Callable[[], Iterator[str]]] = [
-    a_slower_shadow, one_backend_against_itself, a_shadow_that_hangs, everyone_has_the_same_key,
-    nothing_is_mirrored_yet, many_programs_added_up, many_shadows,
+    a_slower_shadow, one_backend_against_itself, a_shadow_that_hangs, a_shadow_that_is_an_arm_too,
+    everyone_has_the_same_key, nothing_is_mirrored_yet, many_programs_added_up, many_shadows,
 ]  # fmt: skip
 
 
