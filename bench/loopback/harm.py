@@ -29,7 +29,7 @@ OPEN_CONNECTIONS = {"1KiB": 64, "1MiB": 32, "64MiB": 8}  # of the constant rate
 FEWEST = 8  # requests of a window
 PEAK_ROUNDS = 3
 PEAK_S = {"64MiB": 2.0}  # at least: few requests end in a second
-BEGIN_S = 0.35  # by which starting and ending a load prolongs a window
+BEGIN_S = 0.45  # by which starting and ending a load prolongs a window
 SETTLE_S = 0.5  # after the peak, whose copies may lag
 GRACE_S = 30.0
 LATENCIES = {"p50": "latency_p50_us", "p99": "latency_p99_us"}
@@ -65,15 +65,22 @@ def _of_one(lab: Lab, name: str, contender: str, size: str, shadows: Shadows, st
     share = _sent(subjects[HEALTHY])
     lab.say(f"{name:14} {contender:11} half of its peak: {rate:,.1f} requests/s; at the peak {share:.1%} were mirrored")
     shadows.settle(SETTLE_S)
+    with lab.awake():
+        _rounds(lab, name, contender, size, rate, subjects, shadows)
+    for kind, subject in subjects.items():
+        lab.figures[name][f"{contender} {kind}"]["copies_share"] = [_sent(subject)]
+    compare(lab, name, contender)
+
+
+def _rounds(
+    lab: Lab, name: str, contender: str, size: str, rate: float, subjects: dict[str, Subject], shadows: Shadows
+) -> None:
     order = list(subjects)
     for turn in range(lab.options.harm_windows):
         first = turn % len(order)
         for kind in order[first:] + order[:first]:
             _window(lab, name, subjects[kind], f"{contender} {kind}", size, rate)
             shadows.calm()
-    for kind, subject in subjects.items():
-        lab.figures[name][f"{contender} {kind}"]["copies_share"] = [_sent(subject)]
-    compare(lab, name, contender)
 
 
 def _sent(subject: Subject) -> float:

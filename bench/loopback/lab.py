@@ -34,7 +34,7 @@ class Options:
     window_s: float = 1.0
     window_warmup_s: float = 0.3
     sizes: tuple[str, ...] = ("1KiB", "1MiB", "64MiB")  # of bodies, where shadows misbehave
-    harm_windows: int = 10  # of constant rate, for each kind of shadow, size and subject
+    harm_windows: int = 9  # of constant rate, for each kind of shadow, size and subject
     harm_window_s: float = 0.7  # at least: it holds some requests of any size
     harm_peak_s: float = 1.5
     hung_s: float = 20.0  # of load, for each size and subject, while a shadow reads nothing
@@ -55,6 +55,7 @@ class Lab:
     folder: Path
     say: Callable[[str], None]
     standstills: Standstills = field(default_factory=Standstills)
+    idlers: list[int] = field(default_factory=list)  # processes that keep the subject's core awake
     subjects: dict[str, Subject] = field(default_factory=dict)
     figures: dict[str, Figures] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -86,10 +87,27 @@ class Lab:
                 probe(subject)
             yield subject
 
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Neither core sleeps during the block: what is measured at a constant rate must not depend on how long it
+        takes to wake."""
+        with contextlib.ExitStack() as stack:
+            on = {
+                core: stack.enter_context(running(f"awake-{core}", python("bench.loopback.awake"), core, self.folder))
+                for core in (self.cores.subject, self.cores.load)
+            }
+            self.idlers = on[self.cores.subject].pids()
+            try:
+                yield
+            finally:
+                self.idlers = []
+
     def watched(self, subject: Subject) -> contextlib.AbstractContextManager[dict[str, float]]:
         """Tells afterwards whether the machine was quiet during the block."""
         family = [pid for pid in usage.family(os.getpid()) if pid != os.getpid()]
-        return watched(subject.pids(), [pid for pid in family if usage.runs_on(pid, self.cores.load)], self.cores)
+        return watched(
+            subject.pids() + self.idlers, [pid for pid in family if usage.runs_on(pid, self.cores.load)], self.cores
+        )
 
     def windows(self, began_ns: float, ended_ns: float, shares: dict[str, float]) -> dict[str, float]:
         """One window, and whether it was disturbed: a core stood still in it, or others took their share of one."""

@@ -41,7 +41,7 @@ COLUMNS = {
     "slope_mib_per_min": ("MiB/min", "{:+,.1f}"),
     "unexplained_copies": ("copies unexplained", "{:,.0f}"),
     "copies_share": ("copies sent", "{:.0%}"),
-    "status_changes": ("answers changed", "{:,.0f}"),
+    "status_changes": ("answers changed, warm-up too", "{:,.0f}"),
     "samples": ("samples", "{:,.0f}"),
     "windows": ("windows", "{:.0f}"),
     "disturbed_windows": ("disturbed", "{:.0f}"),

@@ -67,7 +67,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--subjects", type=_names(COMMANDS), default=list(COMMANDS), help=", ".join(COMMANDS))
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=float, help="of each measured window; default 3")
-    parser.add_argument("--windows", type=int, help="of half-load, default 15; of shadow-harm, default 10")
+    parser.add_argument("--windows", type=int, help="of half-load, default 15; of shadow-harm, default 9")
     parser.add_argument("--cores", default="", help="subject,load; default: the first two that are allowed")
     parser.add_argument("--name", help="write bench/results/NAME.json; default: see below")
     return parser.parse_args(argv)

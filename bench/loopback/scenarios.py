@@ -69,21 +69,23 @@ def sse(lab: Lab, name: str) -> None:
     options = lab.options
     per_stream = options.events_per_s / options.streams
     warmup, events = round(options.warmup_s * per_stream), round((options.warmup_s + options.seconds) * per_stream)
-    for subject in lab.turns(("direct", *options.subjects), options.rounds):
-        args = (subject.ports.events, options.streams, events, options.events_per_s, warmup)
-        with lab.watched(subject) as disturbance:
-            result = lab.generate("watch", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
-        figures = {figure: result[figure] for figure in ("delay_p50_us", "delay_p99_us")}
-        lab.add(name, subject.name, figures | disturbance)
+    with lab.awake():
+        for subject in lab.turns(("direct", *options.subjects), options.rounds):
+            args = (subject.ports.events, options.streams, events, options.events_per_s, warmup)
+            with lab.watched(subject) as disturbance:
+                result = lab.generate("watch", *args, limit_s=options.warmup_s + options.seconds + GRACE_S)
+            figures = {figure: result[figure] for figure in ("delay_p50_us", "delay_p99_us")}
+            lab.add(name, subject.name, figures | disturbance)
 
 
 def half_load(lab: Lab, name: str) -> None:
     """Latency under a constant rate: the same for all, half of the lowest peak; then half of each one's own.
 
-    Many short windows, not a few long ones, and the median over them: a virtual machine's host stands still for some
-    milliseconds now and then, which moves the p99 of a window of seconds tenfold, whoever is measured. A short window
-    is either spared or not, and the median belongs to those that were spared as long as they are the majority:
-    `disturbed_windows` tells how many were not.
+    Both cores are kept awake: on a virtual machine a core that sleeps wakes late, now and then by milliseconds, and the
+    p99 of a proxy was that of its machine. What remains, a host that stands still or others who take their share,
+    moves the p99 of a long window tenfold, whoever is measured; so there are many short windows and the median over
+    them. A short window is either spared or not, and the median belongs to those that were spared as long as they are
+    the majority: `disturbed_windows` tells how many were not.
     """
     contenders = lab.contenders()
     if not contenders:
@@ -93,11 +95,12 @@ def half_load(lab: Lab, name: str) -> None:
     peaks = {each: median(lab.figures["plain"][each]["requests_per_s"]) for each in contenders}
     rate = min(peaks.values()) / 2
     floor = [each for each in ("direct", "splice") if each in lab.subjects]
-    for _ in range(lab.options.windows):
-        for subject in lab.turns([*floor, *contenders], 1):
-            _constant_rate(lab, name, subject, rate)
-        for subject in lab.turns(contenders, 1):
-            _constant_rate(lab, f"{name}-own", subject, peaks[subject.name] / 2)
+    with lab.awake():
+        for _ in range(lab.options.windows):
+            for subject in lab.turns([*floor, *contenders], 1):
+                _constant_rate(lab, name, subject, rate)
+            for subject in lab.turns(contenders, 1):
+                _constant_rate(lab, f"{name}-own", subject, peaks[subject.name] / 2)
 
 
 def _constant_rate(lab: Lab, name: str, subject: Subject, rate: float) -> None:

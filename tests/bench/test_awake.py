@@ -1,0 +1,45 @@
+"""A core is kept awake by a process that gives way to everybody, and that goes when the bench goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench.loopback import usage
+from bench.loopback.lab import Lab, Options
+from bench.loopback.processes import nothing_left_behind, python, running
+
+from .test_chained import SHARED
+
+
+def test_both_cores_are_kept_awake_for_the_length_of_a_block(tmp_path: Path) -> None:
+    lab = Lab(Options(()), SHARED, None, tmp_path, print)  # type: ignore[arg-type]
+    with nothing_left_behind():
+        with lab.awake():
+            awake = [pid for pid in usage.family(os.getpid()) if pid != os.getpid()]
+            (idler,) = lab.idlers
+            with running("wait", ["sleep", "10"], SHARED.load, tmp_path) as patience:
+                patience.until(lambda: all(os.sched_getscheduler(pid) == os.SCHED_IDLE for pid in awake), 10)
+                before = usage.cpu_ns([idler])
+                patience.until(lambda: usage.cpu_ns([idler]) > before + 10_000_000, 10)
+            assert len(awake) == 2
+            assert usage.runs_on(idler, SHARED.subject)
+        assert lab.idlers == []
+        assert usage.family(os.getpid()) == [os.getpid()]
+
+
+def test_nobody_is_kept_awake_for_a_bench_that_is_gone(tmp_path: Path) -> None:
+    argv = ["sh", "-c", '"$@" & sleep 0.3', "sh", *python("bench.loopback.awake")]
+    with nothing_left_behind():
+        with running("bench", argv, SHARED.load, tmp_path) as bench:
+            bench.popen.wait(10)
+        with running("wait", ["sleep", "10"], SHARED.load, tmp_path) as patience:
+            own = {os.getpid(), patience.popen.pid}
+            patience.until(lambda: not [pid for pid in usage.family(os.getpid()) if pid not in own and alive(pid)], 10)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
