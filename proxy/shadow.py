@@ -143,8 +143,6 @@ class Copy(Caller, Waiter):
         lane.held += size
         if lane.held > lane.max_bytes:
             self.abandon("budget_bytes")
-        elif self._charged > self.shadow.max_body + HEAD_START_BYTES:
-            self.abandon("slow_shadow")
 
     def _release(self, size: int) -> None:
         self._charged -= size
@@ -280,9 +278,12 @@ class Copy(Caller, Waiter):
         self.abandon("shadow_error")
 
     def call_lost(self, failure: Failure) -> None:
-        """The call failed; it is not made again."""
+        """The call failed; it is not made again. A shadow that let time run out over the body is slow to read."""
         self._call = None
-        self._end("shadow_timeout" if failure.reason == "upstream_timeout" else "shadow_error")
+        if failure.reason != "upstream_timeout":
+            self._end("shadow_error")
+        else:
+            self._end("shadow_timeout" if self._writable else "slow_shadow")
 
     def client_progressed(self) -> bool:
         """A copy that waits for live is in no hurry."""
@@ -316,9 +317,10 @@ class Copy(Caller, Waiter):
         lane.pool.forget(self)
         lane.pool.leave(self._target)
         self._stats.in_flight -= 1
-        self._stats.record(
-            self.status, reason or None, self.first_byte or NEVER, self.total, self._size, self.response_bytes
-        )
+        if self.sent:  # what never reached the shadow says nothing of it
+            self._stats.record(
+                self.status, reason or None, self.first_byte or NEVER, self.total, self._size, self.response_bytes
+            )
         lane.judge(reason, self._probes)
         self.mirrored.copy_over(self)
 

@@ -83,6 +83,18 @@ async def test_budget_bytes() -> None:
 
 
 @on_the_loop
+async def test_slow_shadow() -> None:
+    async with mirroring({"max_body": "32MiB", "first_byte_timeout": "300ms"}) as stage:
+        client, live, _ = await pour(stage, 24 * MIB)
+        live.send(ok(b"live"))
+        assert (await client.message()).body == b"live"
+        pair = await stage.pair()
+        assert (pair.sent, pair.shadow_outcome, pair.censored) == (True, "slow_shadow", True)
+        assert stage.lane.held == 0
+        assert stage.lane.breaker.failures == 1
+
+
+@on_the_loop
 async def test_copies_that_wait_for_a_connection_are_charged_too() -> None:
     options: Options = {"max_connections": 1, "keep_alive": "30s"}
     async with mirroring({"max_body": "32MiB"}, shadow=options) as stage:
