@@ -98,6 +98,9 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
         found = [(("to", at, *inner), text) for at, each in enumerate(self.to) for inner, text in each.mistakes()]
         if not self.to:
             found.append((("to",), "is empty; list at least one shadow"))
+        if self.budget.requests < len(self.to):
+            text = f"{self.budget.requests} is too few for {len(self.to)} shadows, each of which has a share of its own"
+            found.append((("budget", "requests"), f"{text}; allowed: at least {len(self.to)}"))
         first: dict[str, int] = {}
         for at, shadow in enumerate(self.to):
             if (earlier := first.setdefault(shadow.backend, at)) != at:

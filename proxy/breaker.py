@@ -7,6 +7,8 @@ from typing import Final
 FAILURES_TO_OPEN: Final = 5
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
+PROBE_S: Final = 10.0
+"""How long a probe is waited for: a copy is as long as its live request, and nobody else is heard meanwhile."""
 
 CLOSED: Final = 0
 OPEN: Final = 1
@@ -17,8 +19,8 @@ NAMES: Final = ("closed", "open", "probing")
 class Breaker:
     """Opens after so many failures in a row; after a pause one copy probes, and its end decides.
 
-    Mutable state: `state`; `failures` in a row; `_until`, monotonic seconds, the end of the pause; `_pause_s`, the next
-    pause's length, twice as long after each probe that failed.
+    Mutable state: `state`; `failures` in a row; `_until`, monotonic seconds, the end of the pause, or of the patience
+    with a probe; `_pause_s`, the next pause's length, twice as long after each probe that failed.
     """
 
     __slots__ = ("_pause_s", "_until", "failures", "state")
@@ -30,13 +32,14 @@ class Breaker:
         self._pause_s = FIRST_PAUSE_S
 
     def admits(self, now: float) -> bool:
-        """Whether a copy may be sent; in a pause none may, behind it one at a time."""
+        """Whether a copy may be sent; in a pause none may, behind it one, and another when that one takes long."""
         if self.state == CLOSED:
             return True
-        if self.state == OPEN and now >= self._until:
-            self.state = PROBING
-            return True
-        return False
+        if now < self._until:
+            return False
+        self.state = PROBING
+        self._until = now + PROBE_S
+        return True
 
     def succeeded(self) -> None:
         """A copy was answered."""

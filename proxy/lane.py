@@ -100,17 +100,19 @@ class Lane:
         """Whether the copy that was just admitted is a probe: while it is under way, no other is admitted."""
         return self.breaker.state == PROBING
 
-    def judge(self, reason: str, probes: bool) -> None:
-        """Judge the shadow by how a copy ended; "" for a whole answer. While a probe is under way, it alone counts:
-        those that began before the pause say nothing new."""
-        if self.probed and not probes:
+    def judge(self, breaker: Breaker, reason: str, probes: bool) -> None:
+        """Judge the shadow by how a copy ended that this breaker had admitted; "" for a whole answer.
+
+        While a probe is under way, it alone counts: those that began before the pause say nothing new.
+        """
+        if breaker.state == PROBING and not probes:
             return
         if not reason:
-            self.breaker.succeeded()
+            breaker.succeeded()
         elif reason in _BLAMED:
-            self.breaker.failed(self._plane.wheel.now)
+            breaker.failed(self._plane.wheel.now)
         else:
-            self.breaker.undecided(self._plane.wheel.now)
+            breaker.undecided(self._plane.wheel.now)
 
     def observe(self) -> None:
         """Bring up to date what the statistics say of now: while a shadow hangs, no copy ends."""

@@ -91,7 +91,7 @@ class Mirrored:
         if copy is not None:
             copy.abandon("not_mirrorable")
         else:
-            lane.judge("not_mirrorable", lane.probed)
+            lane.judge(lane.breaker, "not_mirrorable", lane.probed)
 
     # What live is sent.
 

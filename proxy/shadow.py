@@ -43,9 +43,9 @@ class Copy(Caller, Waiter):
     """
 
     __slots__ = (
-        "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size", "_stats",
-        "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back", "lane",
-        "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "status", "total",
+        "_breaker", "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size",
+        "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back",
+        "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "status", "total",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
@@ -67,6 +67,7 @@ class Copy(Caller, Waiter):
         self._held: list[bytes] = []
         self._charged = 0
         self._writing = 0  # the size of what is just being written
+        self._breaker = lane.breaker  # that admitted it
         self._probes = lane.probed
         self._stats = lane.stats
         self._size = 0
@@ -306,7 +307,10 @@ class Copy(Caller, Waiter):
             return
         self.over = True
         self.reason = reason
-        self.total = monotonic() - self.mirrored.asked
+        now = monotonic()
+        self.total = now - self.mirrored.asked
+        if reason and self._last:
+            self.gap = max(self.gap, now - self._last)  # the silence that ended it is one of its gaps
         self._release(self._charged)
         self._held.clear()
         self._request = None
@@ -321,7 +325,7 @@ class Copy(Caller, Waiter):
             self._stats.record(
                 self.status, reason or None, self.first_byte or NEVER, self.total, self._size, self.response_bytes
             )
-        lane.judge(reason, self._probes)
+        lane.judge(self._breaker, reason, self._probes)
         self.mirrored.copy_over(self)
 
     @property

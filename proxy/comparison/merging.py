@@ -43,6 +43,8 @@ def read(text: bytes) -> Compare:
         compare = msgspec.json.decode(text, type=Compare)
     except msgspec.DecodeError as problem:
         raise Unusable(f"it is no answer of GET /compare: {problem}") from None
+    if compare.instances != 1:
+        raise Unusable("it is a sum of others already, which may have been counted; give the documents it was made of")
     states = [*(pair.state for pair in compare.pairs), *(arm.state for arm in compare.arms)]
     if msgspec.UNSET in states:
         raise Unusable("it carries no state that could be added up")

@@ -48,6 +48,12 @@ def test_timeouts_of_its_own_are_told_from_none() -> None:
     [
         ("{type: mirror, to: []}", ("to",)),
         ("{type: mirror, to: [{backend: a}, {backend: a}]}", ("to", 1, "backend")),
+        ("{type: mirror, to: [{backend: a}, {backend: b}], budget: {requests: 1}}", ("budget", "requests")),
+        (
+            "{type: mirror, to: [{backend: a, sample_by: {header: x, missing: refuse}}]}",
+            ("to", 0, "sample_by", "missing"),
+        ),
+        ("{type: mirror, to: [{backend: a, sample_by: {cookie: x, issue: true}}]}", ("to", 0, "sample_by")),
         ("{type: mirror, to: [{backend: a, sample_by: {}}]}", ("to", 0, "sample_by")),
         ("{type: mirror, to: [{backend: a, when: {header: x}}]}", ("to", 0, "when")),
         ("{type: mirror, to: [{backend: a, remove_headers: ['a b']}]}", ("to", 0, "remove_headers", 0)),

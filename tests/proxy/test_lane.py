@@ -103,26 +103,30 @@ def test_a_probe_alone_decides_while_it_is_under_way() -> None:
     with lane_of() as (lane, plane, clock):
         for _ in range(FAILURES_TO_OPEN):
             assert refusal(lane) == ""
-            lane.judge("shadow_timeout", probes=False)
+            lane.judge(lane.breaker, "shadow_timeout", probes=False)
         assert refusal(lane) == "breaker_open"
         clock.now += FIRST_PAUSE_S + 0.1
         plane.wheel.turn()
         assert (refusal(lane), lane.probed) == ("", True)
         for old in ("client_gone", "shadow_timeout", ""):  # copies from before the pause end now
-            lane.judge(old, probes=False)
+            lane.judge(lane.breaker, old, probes=False)
         assert lane.probed
         assert refusal(lane) == "breaker_open", "one at a time"
-        lane.judge("", probes=True)
+        lane.judge(lane.breaker, "", probes=True)
         assert (refusal(lane), lane.probed) == ("", False)
 
 
 def test_a_reload_with_other_endpoints_begins_anew_and_one_without_does_not() -> None:
     with lane_of() as (lane, _, _):
         for _ in range(FAILURES_TO_OPEN):
-            lane.judge("shadow_error", probes=False)
+            lane.judge(lane.breaker, "shadow_error", probes=False)
         lane.configure(MIRROR, replace(SHADOW, backend=replace(NEXT, version="10")))
         assert refusal(lane) == "breaker_open"
+        old = lane.breaker
         lane.configure(MIRROR, replace(SHADOW, backend=replace(NEXT, endpoints=(Endpoint("127.0.0.1", 2),))))
+        assert refusal(lane) == ""
+        for _ in range(FAILURES_TO_OPEN):  # copies that still hang at the old endpoint
+            lane.judge(old, "shadow_timeout", probes=False)
         assert refusal(lane) == ""
 
 
@@ -130,7 +134,7 @@ def test_a_reload_with_other_endpoints_begins_anew_and_one_without_does_not() ->
 def test_what_is_not_the_shadows_fault_opens_nothing(reason: str) -> None:
     with lane_of() as (lane, _, _):
         for _ in range(3 * FAILURES_TO_OPEN):
-            lane.judge(reason, probes=False)
+            lane.judge(lane.breaker, reason, probes=False)
         assert refusal(lane) == ""
 
 
@@ -138,7 +142,7 @@ def test_what_is_not_the_shadows_fault_opens_nothing(reason: str) -> None:
 def test_what_is_the_shadows_fault_opens_the_breaker(reason: str) -> None:
     with lane_of() as (lane, _, _):
         for _ in range(FAILURES_TO_OPEN):
-            lane.judge(reason, probes=False)
+            lane.judge(lane.breaker, reason, probes=False)
         assert refusal(lane) == "breaker_open"
 
 
@@ -146,7 +150,7 @@ def test_a_probe_that_the_rate_refuses_is_no_probe() -> None:
     with lane_of(replace(MIRROR, rate_per_s=0.001)) as (lane, plane, clock):
         assert refusal(lane) == ""
         for _ in range(FAILURES_TO_OPEN):
-            lane.judge("shadow_error", probes=False)
+            lane.judge(lane.breaker, "shadow_error", probes=False)
         clock.now += FIRST_PAUSE_S + 0.1
         plane.wheel.turn()
         assert refusal(lane) == "budget_requests"

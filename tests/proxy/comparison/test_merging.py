@@ -153,3 +153,9 @@ def test_arms_are_added_up() -> None:
 def test_what_is_no_document_of_ours_is_refused_with_the_reason(text: bytes, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         read(text)
+
+
+def test_a_sum_is_not_added_up_again() -> None:
+    once = merge([sent(document([pair()], run=run)) for run in "ab"], NOW).compare
+    with pytest.raises(Unusable, match="a sum of others already"):
+        read(msgspec.json.encode(once))

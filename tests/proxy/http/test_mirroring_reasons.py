@@ -163,6 +163,7 @@ async def test_a_stalled_stream_is_a_timeout_too() -> None:
         pair = await stage.pair()
         assert (pair.shadow_outcome, pair.shadow_status, pair.shadow_bytes) == ("shadow_timeout", 200, 5)
         assert pair.shadow_first_byte_ms is not None
+        assert pair.shadow_gap_ms is not None and pair.shadow_gap_ms > 150, "the silence that ended it is a gap too"
 
 
 @pytest.mark.parametrize("how", ["reset", "closed", "garbage", "broken off", "101"])
