@@ -3,7 +3,8 @@
 `python -m bench.loopback.awake`, with the SCHED_IDLE policy. A virtual core with nothing to do is given back to the
 host, and takes some 50 microseconds, now and then milliseconds, to return when a request comes. At a constant rate that
 decides the percentiles of every proxy, and a proxy that works less sleeps more often and looks slower. It is the
-machine's latency and not the proxy's; with this, nobody pays it.
+machine's latency and not the proxy's; with this on the subject's core, no subject pays it. Not on the load's core too:
+where both work without a pause, the host gives neither all of its time, and both stand still for some milliseconds.
 """
 
 from __future__ import annotations
