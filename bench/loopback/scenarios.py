@@ -82,10 +82,10 @@ def half_load(lab: Lab, name: str) -> None:
     """Latency under a constant rate: the same for all, half of the lowest peak; then half of each one's own.
 
     The subject's core is kept awake: on a virtual machine a core that sleeps wakes late, now and then by milliseconds,
-    and the p99 of a proxy was that of its machine. What remains, a host that stands still or others who take their share,
-    moves the p99 of a long window tenfold, whoever is measured; so there are many short windows and the median over
-    them. A short window is either spared or not, and the median belongs to those that were spared as long as they are
-    the majority: `disturbed_windows` tells how many were not.
+    and the p99 of a proxy was that of its machine. What remains, a host that stands still or others who take their
+    share, moves the p99 of a long window tenfold, whoever is measured; so there are many short windows and the median
+    over them. A short window is either spared or not, and the median belongs to those that were spared as long as they
+    are the majority: `disturbed_windows` tells how many were not.
     """
     contenders = lab.contenders()
     if not contenders:

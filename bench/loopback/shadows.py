@@ -82,15 +82,15 @@ def _envoy(live: Ports, shadow: int, limit_s: float | None, port: int, admin: in
 class Shadows:
     """A healthy shadow for each backend, and one of every faulty kind. No mutable state of its own."""
 
-    def __init__(self, stack: contextlib.ExitStack, core: int, folder: Path) -> None:
-        """Start them and wait until they listen. Raises BenchError."""
+    def __init__(self, stack: contextlib.ExitStack, core: int, folder: Path, before: tuple[str, ...] = LOWEST) -> None:
+        """Start them, each with `before` in front of its command, and wait until they listen. Raises BenchError."""
         self.healthy = {"plain": free_port(), "bulk": free_port()}
         self.faulty = {kind: free_port() for kind in KINDS}
-        start_plain(stack, "nginx-shadow", [self.healthy["plain"]], core, folder, before=LOWEST)
+        start_plain(stack, "nginx-shadow", [self.healthy["plain"]], core, folder, before=before)
         port = self.healthy["bulk"]
-        sink = running("sink-shadow", [*LOWEST, *python("bench.loopback.sink", port)], core, folder)
+        sink = running("sink-shadow", [*before, *python("bench.loopback.sink", port)], core, folder)
         stack.enter_context(sink).listens(port)
-        argv = [*LOWEST, *python("bench.loopback.faulty", *(f"{kind}={at}" for kind, at in self.faulty.items()))]
+        argv = [*before, *python("bench.loopback.faulty", *(f"{kind}={at}" for kind, at in self.faulty.items()))]
         self._child = stack.enter_context(running("faulty", argv, core, folder, talks=True))
         if (said := self._said()) != "listening":
             raise BenchError(f"faulty: said {said!r}")

@@ -27,17 +27,23 @@ def test_the_subjects_core_is_kept_awake_for_the_length_of_a_block(tmp_path: Pat
 
 
 def test_nobody_is_kept_awake_for_a_bench_that_is_gone(tmp_path: Path) -> None:
-    argv = ["sh", "-c", '"$@" & sleep 0.3', "sh", *python("bench.loopback.awake")]
+    argv = ["sh", "-c", '"$@" & wait', "sh", *python("bench.loopback.awake")]
     with nothing_left_behind():
         with running("bench", argv, SHARED.load, tmp_path) as bench:
-            bench.popen.wait(10)
-        with running("wait", ["sleep", "10"], SHARED.load, tmp_path) as patience:
-            own = {os.getpid(), patience.popen.pid}
-            patience.until(lambda: not [pid for pid in usage.family(os.getpid()) if pid not in own and alive(pid)], 10)
+            bench.until(lambda: bool(idlers()), 20)
+            bench.popen.kill()
+        with running("wait", ["sleep", "40"], SHARED.load, tmp_path) as patience:
+            patience.until(lambda: not idlers(), 30)
 
 
-def alive(pid: int) -> bool:
+def idlers() -> list[int]:
+    """Descendants of this process that are alive and work only when nobody else does."""
+    return [pid for pid in usage.family(os.getpid()) if is_idler(pid)]
+
+
+def is_idler(pid: int) -> bool:
     try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        state = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" and os.sched_getscheduler(pid) == os.SCHED_IDLE
+    except (FileNotFoundError, ProcessLookupError):
         return False
