@@ -1,4 +1,4 @@
-"""What `GET /metrics` says. Every name and label value here is documented in README."""
+"""What `GET /metrics` says. Every name and label value here is documented in docs/metrics.md."""
 
 from __future__ import annotations
 

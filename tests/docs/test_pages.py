@@ -1,0 +1,108 @@
+"""README and docs/ say what is: links lead somewhere, screens are the program's, tables are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from understudy.filters.mirror import Budget, Shadow
+from understudy.proxy.cli import parser
+from understudy.proxy.shadow import CENSORING
+
+from .pages import PAGES, ROOT, Block, all_blocks, anchors, links, prose
+
+SCREENS = [path.read_text() for path in sorted((ROOT / "tests" / "golden" / "screens").glob("*.txt"))]
+_FAMILY = re.compile(r"\bunderstudy_[a-z_]+[a-z]\b")  # noqa: TID251 - over our own sources
+_REASON = re.compile(r'return "([a-z_]+)"')  # noqa: TID251 - likewise
+EXPLAINED = [
+    (block, told.partition("\n"))
+    for block in all_blocks("")
+    for told in block.text.split("$ understudy ")[1:]
+    if told.startswith("explain -c understudy.yaml")
+]
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("source", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(source: Path) -> None:
+    for link in links(source):
+        target, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        place = (source.parent / target).resolve() if target else source
+        assert place.exists(), f"{source.name}: {link}"
+        assert not anchor or anchor in anchors(place), f"{source.name}: {link}: {place.name} has no such heading"
+
+
+def test_every_page_is_linked_from_readme() -> None:
+    linked = {link.partition("#")[0] for link in links(ROOT / "README.md")}
+    assert {f"docs/{path.name}" for path in PAGES if path.name != "README.md"} <= linked
+
+
+def test_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 350
+
+
+@pytest.mark.parametrize(
+    "block",
+    [each for each in all_blocks("") if each.page != "README.md" and each.text.startswith(("understudy 0", "ROUTE "))],
+    ids=str,
+)
+def test_a_screen_is_one_of_the_tested_ones(block: Block) -> None:
+    assert any(block.text in screen for screen in SCREENS)
+
+
+@pytest.mark.parametrize(("block", "told"), EXPLAINED, ids=[str(block) for block, _ in EXPLAINED])
+def test_explain_says_so(block: Block, told: tuple[str, str, str], tmp_path: Path) -> None:
+    question, _, answer = told
+    shutil.copy(ROOT / "config" / "examples" / "understudy.yaml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "understudy.proxy.cli", *shlex.split(question)],
+        cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout == answer, done.stderr
+
+
+def test_every_command_is_told() -> None:
+    commands = next(action.choices for action in parser()._actions if action.choices)
+    assert commands
+    for name in commands:
+        assert f"| `understudy {name}" in page("operating.md"), name
+
+
+def families() -> Iterator[str]:
+    for path in (ROOT / "proxy" / "telemetry").glob("*.py"):
+        yield from _FAMILY.findall(path.read_text("utf-8"))
+
+
+def test_every_metric_is_told() -> None:
+    assert len(set(families())) > 20
+    told = set(_FAMILY.findall(page("metrics.md")))
+    assert set(families()) - told == set()
+
+
+def test_every_metric_that_is_told_exists() -> None:
+    assert set(_FAMILY.findall(page("metrics.md"))) - set(families()) == set()
+
+
+def test_every_key_of_a_mirror_is_told() -> None:
+    text = prose(ROOT / "docs" / "mirroring.md")
+    for name in (*Shadow.__struct_fields__, *Budget.__struct_fields__):
+        assert f"`{name}`" in text or f"`{name}." in text, name
+
+
+def test_every_reason_of_a_copy_is_told() -> None:
+    reasons = {*CENSORING, *_REASON.findall((ROOT / "proxy" / "lane.py").read_text("utf-8"))}
+    assert len(reasons) >= 8
+    for reason in reasons:
+        assert f"| `{reason}` |" in page("mirroring.md"), reason
