@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -43,8 +44,6 @@ def read(text: bytes) -> Compare:
         compare = msgspec.json.decode(text, type=Compare)
     except msgspec.DecodeError as problem:
         raise Unusable(f"it is no answer of GET /compare: {problem}") from None
-    if compare.instances != 1:
-        raise Unusable("it is a sum of others already, which may have been counted; give the documents it was made of")
     states = [*(pair.state for pair in compare.pairs), *(arm.state for arm in compare.arms)]
     if msgspec.UNSET in states:
         raise Unusable("it carries no state that could be added up")
@@ -52,12 +51,16 @@ def read(text: bytes) -> Compare:
 
 
 def merge(documents: Sequence[Compare], generated: str) -> Merged:
-    """Add up documents of `read`, at least one. One given twice, or at two moments of the same epoch, counts once."""
+    """Add up documents of `read`, at least one. One given twice, or at two moments of the same epoch, counts once.
+
+    A sum may be added to others; whether it holds one of them already cannot be told.
+    """
     latest: dict[tuple[str, str, int | None], Compare] = {}
     for each in sorted(documents, key=lambda each: each.generated):
         latest[each.instance, each.run, each.epoch.id if each.epoch else None] = each
     kept = list(latest.values())
-    instances = len({(each.instance, each.run) for each in kept})
+    programs = {(each.instance, each.run): each.instances for each in kept}
+    instances = sum(programs.values())
     compare = Compare(
         schema=SCHEMA,
         instance=kept[0].instance if instances == 1 else f"{instances} instances",
@@ -70,8 +73,14 @@ def merge(documents: Sequence[Compare], generated: str) -> Merged:
         refused=sum(each.refused for each in kept),
         lost=sum(each.lost for each in kept),
         instances=instances,
+        run=kept[0].run if len(programs) == 1 else _drawn_from(programs),
     )
     return Merged(compare, _warnings(documents, kept))
+
+
+def _drawn_from(programs: Iterable[tuple[str, str]]) -> str:
+    """What tells this sum from others."""
+    return hashlib.sha256(repr(sorted(programs)).encode()).hexdigest()[:16]
 
 
 def _epoch(kept: Sequence[Compare]) -> Epoch | None:

@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 import msgspec
 
-BATCH = 64  # a worker hands them over when so many wait, and every second: some 50 us of its loop
+BATCH = 64  # a worker encodes them when so many wait: some 50 us of its loop
 MOST_WAITING = 1000  # past it they are dropped and counted
 
 
-class FailedExchange(msgspec.Struct, array_like=True, tag="failed"):
+class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
     """An exchange that ended without the backend's whole answer, save that its client simply left."""
 
     route: str
@@ -23,7 +23,7 @@ class FailedExchange(msgspec.Struct, array_like=True, tag="failed"):
     total_ms: float
 
 
-class Pair(msgspec.Struct, array_like=True, tag="pair"):
+class Pair(msgspec.Struct, array_like=True, gc=False, tag="pair"):
     """The live and the shadow call of one exchange. Times are milliseconds since both were asked for; None: never.
 
     An outcome is "complete" or a reason: of contract.md's table for the live call, of a dropped or failed copy for the

@@ -155,7 +155,14 @@ def test_what_is_no_document_of_ours_is_refused_with_the_reason(text: bytes, why
         read(text)
 
 
-def test_a_sum_is_not_added_up_again() -> None:
-    once = merge([sent(document([pair()], run=run)) for run in "ab"], NOW).compare
-    with pytest.raises(Unusable, match="a sum of others already"):
-        read(msgspec.json.encode(once))
+def test_sums_are_added_up_too() -> None:
+    def late(run: str) -> Compare:
+        each = sent(document([pair()], run=run))
+        each.late = 1
+        return each
+
+    first, second = (merge([late(run) for run in runs], NOW).compare for runs in ("ab", "cd"))
+    both = merge([first, second], NOW)
+    assert (both.compare.instances, both.compare.late, both.warnings) == (4, 4, [])
+    assert both.compare.pairs[0].counts.compared == 4
+    assert merge([first, first], NOW).compare.instances == 2
