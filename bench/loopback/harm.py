@@ -4,6 +4,9 @@ Each kind of shadow has a contender of its own; all of one contender's run side 
 window by window: healthy, dead, refused, … and again, each round beginning one further. Live is asked at half of the
 peak that the contender has with a healthy shadow and bodies of that size. A window's percentiles are compared with
 those of the healthy window of the same round: the ratio's median over the rounds, with a paired bootstrap interval.
+The first window is the onset, before time limits and breakers have had their say: its p50 is told apart. Of large
+bodies it tells of the machine too: what the kernel buffers for copies that hang is memory whose first use costs a
+virtual machine some 2 ms for every MiB (0.14 ms afterwards), in the time of the process that sends.
 
 Of large bodies few fit into a window: `samples` says how many there were in all. Where a window has fewer than a
 hundred, its p99 is its slowest request.
@@ -122,8 +125,10 @@ def compare(lab: Lab, name: str, contender: str) -> None:
     """Set every faulty kind against the healthy one, round by round."""
     rows = lab.figures[name]
     healthy = rows[f"{contender} {HEALTHY}"]
+    usual = median(healthy[LATENCIES["p50"]])
     for kind in KINDS:
         row = rows[f"{contender} {kind}"]
+        row["onset_ratio"] = [row[LATENCIES["p50"]][0] / usual]
         for percent, figure in LATENCIES.items():
             ratio = paired_ratio(row[figure], healthy[figure])
             for what, value in ratio._asdict().items():

@@ -40,6 +40,7 @@ COLUMNS = {
     "drift_mib": ("later MiB", "{:+,.1f}"),
     "slope_mib_per_min": ("MiB/min", "{:+,.1f}"),
     "unexplained_copies": ("copies unexplained", "{:,.0f}"),
+    "onset_ratio": ("p50 ratio at onset", "{:.2f}"),
     "copies_share": ("copies sent", "{:.0%}"),
     "status_changes": ("answers changed, warm-up too", "{:,.0f}"),
     "samples": ("samples", "{:,.0f}"),
