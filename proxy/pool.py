@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0
+_COPY_BUFFER_BYTES = 128 * 1024
+"""How much the kernel keeps for one copy (it doubles the number). Left alone, it grows to megabytes for each of the
+hundreds of copies of a shadow that hangs: memory that no budget counts, and whose allocation slows live requests."""
 
 
 @trait
@@ -137,6 +141,9 @@ class Target:
                 _, connection = await loop.create_connection(
                     protocol, self.address, endpoint.port, ssl=context, server_hostname=name
                 )
+        if self.pool.role == "shadow" and connection.transport is not None:
+            sock = connection.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COPY_BUFFER_BYTES)
         return cast(ClientConnection, connection)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from tests.kit.configured import Options
 from tests.kit.conversation import Peer, on_the_loop
 from tests.kit.shadows import Stage, mirroring, ok, post
@@ -121,3 +123,16 @@ async def test_copies_that_wait_for_a_connection_are_charged_too() -> None:
         first_live.send(ok())
         await first.message()
         await stage.pair(2)
+
+
+@on_the_loop
+async def test_the_kernel_keeps_little_for_a_copy() -> None:
+    async with mirroring(shadow={"keep_alive": "30s"}) as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        live.send(ok())
+        shadow.send(ok())
+        await client.message()
+        await stage.pair()
+        (target,) = stage.lane.pool.targets
+        sock = target.idle[0].transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * 128 * 1024
