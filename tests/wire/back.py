@@ -65,6 +65,7 @@ def _end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
         for name, value in request.fields
         if name.lower() not in HOP_BY_HOP | OWN | nominated
         and not is_internal(name)
+        and not is_claim(name)
         and not spelled_with_underscore(name)
     ]
 
@@ -74,12 +75,18 @@ def is_internal(name: bytes) -> bool:
     return name.lower().replace(b"_", b"-").startswith(b"x-understudy-")
 
 
+def is_claim(name: bytes) -> bool:
+    """What a peer that nobody trusts says of its client, in any spelling."""
+    return name.lower().replace(b"_", b"-").startswith((b"x-forwarded-", b"x-real-ip"))
+
+
 def _fields(front: Request, back: Request) -> list[str]:
     wanted, got = _end_to_end(front), _end_to_end(back)
     problems: list[str] = []
     if wanted != got:
         missing, added = [each for each in wanted if each not in got], [each for each in got if each not in wanted]
         problems.append(f"fields missing behind: {missing}, added: {added}" if missing or added else "fields reordered")
+    problems += [f"{name!r} is believed" for name, _ in back.fields if is_claim(name) and name.lower() not in OWN]
     upgrading = b"upgrade" in front.tokens(b"connection") and bool(front.all(b"upgrade"))
     for name, value in back.fields:
         lower = name.lower()

@@ -36,7 +36,7 @@ def spelled_with_underscore(name: bytes) -> bool:
     spelling = name.lower().replace(b"_", b"-")
     return b"_" in name and (
         spelling in (b"content-length", b"transfer-encoding", b"host", b"connection")
-        or spelling in (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+        or spelling.startswith((b"x-forwarded-", b"x-real-ip"))  # claims about a client, from a peer that nobody trusts
     )
 
 
