@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ..config import own_secret
 from ..config.load import Loaded, load
@@ -13,6 +12,7 @@ from ..config.schema import Document
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Generation, Rejected, Supervisor
+from .text import now_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,3 @@ class Configuration:
         for name in ("admin", "workers"):
             if getattr(running.document, name) != getattr(former.document, name):
                 logger.warning("%s: the change takes effect at the next start", name)
-
-
-def now_text() -> str:
-    """The wall clock, ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

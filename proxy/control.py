@@ -20,13 +20,14 @@ from ..config.schema import Document
 from . import cpus
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
-from .configuration import Configuration, now_text
+from .configuration import Configuration
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
 from .telemetry.failures import Failures
 from .telemetry.recent import Recent
 from .telemetry.totals import Totals
+from .text import now_text
 
 TICK_S = 1.0
 MOST_RELOADS = 16

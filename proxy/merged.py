@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,9 +12,9 @@ import msgspec
 
 from . import admin_client
 from .comparison.merging import Merged, Unusable, merge, read
-from .comparison.view import Arm, Compare
+from .comparison.view import Arm, Compare, Side
 from .comparison.words import block
-from .text import milliseconds, percent, table
+from .text import milliseconds, now_text, percent, table
 
 ASKED_AT_ONCE = 16
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -32,7 +31,7 @@ def answer(options: argparse.Namespace) -> int:
             print(f"understudy: {told}", file=sys.stderr)
     if not found:
         return UNREADABLE
-    merged = merge(found, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+    merged = merge(found, now_text())
     missing = len(options.sources) - len(found)
     if missing:
         merged.warnings.append(f"{missing} of {len(options.sources)} documents could not be read: not counted")
@@ -64,10 +63,9 @@ def _arms(arms: list[Arm]) -> list[str]:
     rows = [("EXPERIMENT", "ROUTE", "ARM", "BACKEND", "WANT%", "GOT%", "REQUESTS", "5XX", "TOTAL p50/p99")]
     for each in arms:
         total = each.latency_ms.total
-        backend = f"{each.backend}@{each.version}" if each.version else each.backend
         rows.append((
-            each.experiment, each.route, each.arm, backend, percent(each.want), percent(each.got),
-            f"{each.requests:,}", f"{each.errors:,}", milliseconds(total.p50, total.p99),
+            each.experiment, each.route, each.arm, str(Side(each.backend, each.version)), percent(each.want),
+            percent(each.got), f"{each.requests:,}", f"{each.errors:,}", milliseconds(total.p50, total.p99),
         ))  # fmt: skip
     return table(rows, left=4)
 

@@ -15,10 +15,10 @@ from ...filters.split import Arm as ArmPart
 from ...filters.split import SplitConfig
 from ..comparison.epochs import shadows, tolerance_of
 from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
-from ..configuration import now_text
 from ..status import Copies, Keys, SizeShare
 from ..telemetry.sketch import subtract
 from ..telemetry.stats import SIZE_CLASSES, CallKey, CallStats, CopyStats
+from ..text import now_text
 
 if TYPE_CHECKING:
     from ..control import Control

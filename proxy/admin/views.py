@@ -12,11 +12,12 @@ import msgspec
 
 from ...config.schema import Document
 from ...filters.units import enc_hook
-from ..configuration import Configuration, now_text
+from ..configuration import Configuration
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
 from ..telemetry.stats import CallKey, CallStats
+from ..text import now_text
 from . import compared
 from .compared import INSTANCE
 from .redact import redacted

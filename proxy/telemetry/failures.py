@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..messages import Records
+from ..text import now_text
 from .records import FailedExchange
 
 MOST_KEPT = 100
@@ -34,7 +34,7 @@ class Failures:
 
     def take(self, worker: int, records: Records) -> None:
         """Keep what a worker tells."""
-        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        when = now_text()
         self.last.extend(Failure(when, each) for each in records.batch if isinstance(each, FailedExchange))
         self._dropped[worker] = records.dropped
 

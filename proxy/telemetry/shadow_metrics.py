@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .exposition import Exposition
 from .stats import CallStats, CopyStats
+from .totals import BREAKERS
 
 if TYPE_CHECKING:
     from ..comparison.view import Comparison
     from ..status import Status
 
 Sample: TypeAlias = tuple[Mapping[str, object], float | None]
-_BREAKERS = ("closed", "probing", "open")
 
 
 def write_shadows(out: Exposition, status: Status, calls: Sequence[CallStats], copies: Sequence[CopyStats]) -> None:
@@ -48,7 +48,7 @@ def _copies(out: Exposition, copies: Sequence[CopyStats]) -> None:
     )  # fmt: skip
     out.family(
         "understudy_mirror_breaker", "gauge", "Of the worker where it is worst: 0 closed, 1 probing, 2 open.",
-        ((name, _BREAKERS.index(each.breaker)) for name, each in named),
+        ((name, BREAKERS.index(each.breaker)) for name, each in named),
     )  # fmt: skip
 
 

@@ -150,7 +150,8 @@ def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:
     total.refused += gauge.refused
 
 
-_BREAKERS: Final = ("closed", "probing", "open")
+BREAKERS: Final = ("closed", "probing", "open")
+"""From best to worst."""
 
 
 def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> None:
@@ -167,7 +168,7 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
         total.selected_by_size[at] += count
     for at, count in enumerate(copies.sent_by_size):
         total.sent_by_size[at] += count
-    total.breaker = max(total.breaker, copies.breaker, key=_BREAKERS.index)
+    total.breaker = max(total.breaker, copies.breaker, key=BREAKERS.index)
 
 
 def _add_keys(sums: dict[str, KeyUse], keys: KeyUse) -> None:

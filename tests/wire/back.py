@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.kit.strict import Request, split_absolute
 
-from .policy import spelled_with_underscore
+from .policy import is_claim, spelled_with_underscore
 
 HOP_BY_HOP = frozenset(b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
 # Written or consumed by the proxy itself, so that they do not follow from the client's fields alone.
@@ -73,11 +73,6 @@ def _end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
 def is_internal(name: bytes) -> bool:
     """`X-Understudy-*` in any spelling of its hyphens."""
     return name.lower().replace(b"_", b"-").startswith(b"x-understudy-")
-
-
-def is_claim(name: bytes) -> bool:
-    """What a peer that nobody trusts says of its client, in any spelling."""
-    return name.lower().replace(b"_", b"-").startswith((b"x-forwarded-", b"x-real-ip"))
 
 
 def _fields(front: Request, back: Request) -> list[str]:

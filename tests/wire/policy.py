@@ -35,9 +35,13 @@ def spelled_with_underscore(name: bytes) -> bool:
     """Whether a gateway that maps `-` and `_` to one would take this name for a framing or forwarding field."""
     spelling = name.lower().replace(b"_", b"-")
     return b"_" in name and (
-        spelling in (b"content-length", b"transfer-encoding", b"host", b"connection")
-        or spelling.startswith((b"x-forwarded-", b"x-real-ip"))  # claims about a client, from a peer that nobody trusts
+        spelling in (b"content-length", b"transfer-encoding", b"host", b"connection") or is_claim(name)
     )
+
+
+def is_claim(name: bytes) -> bool:
+    """What a peer that nobody trusts says of its client, in any spelling."""
+    return name.lower().replace(b"_", b"-").startswith((b"x-forwarded-", b"x-real-ip"))
 
 
 def _tabs_around_framing(head: bytes) -> bool:
