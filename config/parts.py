@@ -83,7 +83,7 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
     if part.otlp is not None:
         for path, text in _otlp(part.otlp, base):
             yield ("otlp", *path), text
-    if part.metrics is not None:
+    if part.metrics != "off":
         if not part.metrics.interval:
             yield ("metrics", "interval"), "0 is no interval; allowed: a duration longer than 0"
         buckets = part.metrics.buckets
@@ -165,7 +165,8 @@ def _rewrite(part: RewritePart) -> Found:
 
 
 def _otlp(part: OtlpPart, base: str) -> Found:
-    yield from _parsed(("endpoint",), part.endpoint, check_url)
+    if part.endpoint is not None:
+        yield from _parsed(("endpoint",), part.endpoint, check_url)
     for name, value in part.headers.items():
         texts = name_texts(name)
         text = value_text(value) if isinstance(value, str) else None

@@ -123,48 +123,52 @@ class StoresPart(Part, frozen=True):
 
 
 class OtlpPart(Part, frozen=True):
-    """Where telemetry is exported to."""
+    """Where telemetry is exported to. What is absent here is taken from the standard OTEL_EXPORTER_OTLP_* variables."""
 
-    endpoint: str  # http://host:4318
-    protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
+    endpoint: str | None = None  # http://host:4318, https://…; the signal's path is added as the standard says
+    protocol: Literal["http/protobuf", "grpc"] | None = None  # absent: http/protobuf
     headers: dict[str, FieldValue] = {}
-    compression: Literal["none", "gzip"] = "none"
+    compression: Literal["none", "gzip"] | None = None
+    timeout: Duration = Duration(10)  # for one request to the backend
     tls: TlsPart | None = None
 
 
 class TracesPart(Part, frozen=True):
     """Which exchanges become traces."""
 
-    sample: Fraction = 0.05
-    errors: bool = True  # failed ones always
+    sample: Fraction = 0.05  # of those whose trusted parent decided nothing
+    errors: bool = True  # failed ones always, and those whose shadow answered another status
     slow: Duration | None = None  # slower ones always
+    over_p99: bool = False  # always those slower than the p99 of their live backend so far
     shadow: Literal["child", "link"] = "child"  # in the same trace, or in their own
+    headers: tuple[str, ...] = ()  # request fields that spans carry, by name; none otherwise
 
 
 class MetricsPart(Part, frozen=True):
     """How metrics are exported."""
 
     interval: Duration = Duration(10)
-    buckets: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] | None = None  # upper bounds, seconds
+    buckets: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] | None = None  # upper bounds, seconds, ascending
 
 
 class AccessLogPart(Part, frozen=True):
     """One line per exchange."""
 
     to: str = "stdout"  # stdout, stderr or a path
-    format: str = "json"  # json or a template
+    format: str = "json"  # json, or a template: "{time} {method} {path} {status} {total_ms}"
     sample: Fraction = 1.0
     errors: bool = True  # failed ones always
+    headers: tuple[str, ...] = ()  # request fields that lines carry, by name; none otherwise
 
 
 class TelemetryPart(Part, frozen=True):
     """What is told to the outside."""
 
     service_name: str = "understudy"
-    otlp: OtlpPart | None = None  # absent: no export
-    traces: TracesPart | None = None
-    metrics: MetricsPart | None = None
-    access_log: Literal["off"] | AccessLogPart | None = None
+    otlp: OtlpPart | None = None  # absent, and no OTEL_EXPORTER_OTLP_ENDPOINT either: no export
+    traces: Literal["off"] | TracesPart = TracesPart()
+    metrics: Literal["off"] | MetricsPart = MetricsPart()  # of the export; /metrics is always there
+    access_log: Literal["off"] | AccessLogPart | None = None  # absent: off
 
 
 class EgressListenerPart(Part, frozen=True):

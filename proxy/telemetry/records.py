@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -58,7 +58,87 @@ class Pair(msgspec.Struct, array_like=True, gc=False, tag="pair"):
     calibration: bool
 
 
-Record: TypeAlias = FailedExchange | Pair
+class StreamTimes(msgspec.Struct, array_like=True, gc=False):
+    """What a streamed answer (server-sent events) adds to a call's times."""
+
+    first_token_ms: float | None  # from the call's start to the first event with content; the role's event has none
+    per_chunk_ms: float | None  # mean time between two events with content after the first; None with fewer than two
+    chunks: int  # events with content
+
+
+class ToldFlag(msgspec.Struct, array_like=True, gc=False):
+    """A flag that decided something, for feature_flag.*."""
+
+    key: str
+    variant: str  # what it decided: a backend, or the effects' names
+    reason: str  # targeting_match | split
+
+
+class ToldPair(msgspec.Struct, array_like=True, gc=False):
+    """What a copy's span says of its pair; None where either side has no such figure."""
+
+    latency_delta_ms: float | None
+    latency_ratio: float | None
+    status_match: bool | None
+
+
+class ToldCall(msgspec.Struct, array_like=True, gc=False):
+    """One call to a backend, live or a copy. Times are milliseconds since the exchange began; None: never."""
+
+    role: Literal["live", "shadow"]
+    backend: str
+    version: str
+    endpoint: str  # Endpoint.label; "" when none was chosen
+    trace_id: str  # "": the exchange's own; else that of a copy that has a trace to itself
+    span_id: str  # 16 hexadecimal digits, as the backend was told; "" for a copy that was never sent
+    start_ms: float
+    first_byte_ms: float | None
+    end_ms: float
+    status: int  # 0: no answer
+    outcome: str  # "complete", "pending" (a copy, still under way), or a reason as in `Pair`
+    censored: bool
+    resent: int  # how often the call was made again before this one
+    request_bytes: int
+    response_bytes: int
+    stream: StreamTimes | None
+    pair: ToldPair | None  # of a copy
+
+
+class ToldExchange(msgspec.Struct, array_like=True, gc=False, tag="exchange"):
+    """One exchange told whole: what its spans and its line of the access log are made of. Sizes are bytes of bodies."""
+
+    traced: bool  # becomes spans
+    logged: bool  # becomes a line of the access log
+    began_s: float  # wall clock, seconds since 1970
+    trace_id: str  # 32 hexadecimal digits
+    span_id: str  # 16, of the SERVER span
+    parent_id: str  # 16, the caller's; "" where the trace began here
+    trace_state: str  # as it is passed on; "" for none
+    sampled: bool  # by the draw or by the parent; False: told since something befell it
+    request_id: str
+    method: str
+    path: str
+    scheme: str
+    client: str  # the peer's address
+    port: int  # that it came to; 0 for a Unix socket
+    http_version: str  # "1.1"
+    route: str
+    experiment: str
+    arm: str
+    flags: list[ToldFlag]
+    config: int  # version of the snapshot
+    status: int  # what the client was told; 0: it left before an answer
+    reason: str  # "" for a whole answer
+    first_byte_ms: float | None
+    total_ms: float
+    request_bytes: int
+    response_bytes: int
+    calls: list[ToldCall]  # attempts in their order, the live call's last one before the copies
+    fields: dict[str, str]  # request header fields that the configuration names for traces or the access log
+    live_told: bool = True  # False: only a late copy is new, the exchange itself was told before
+
+
+Record: TypeAlias = FailedExchange | Pair | ToldExchange
 
 
 class Records:
