@@ -53,6 +53,34 @@ def envoy_document(
     return document if admin is None else document | {"admin": {"address": _address(admin)}}
 
 
+def traced_understudy(document: dict[str, Any], collector: int, sample: float) -> dict[str, Any]:
+    """The document with traces by protobuf over HTTP to this port, of a share of the exchanges; no metrics."""
+    otlp = {"endpoint": f"http://{HOST}:{collector}", "protocol": "http/protobuf"}
+    return document | {"telemetry": {"otlp": otlp, "traces": {"sample": sample}, "metrics": "off"}}
+
+
+def traced_envoy(document: dict[str, Any], collector: int, sample: float) -> dict[str, Any]:
+    """The bootstrap with its own OpenTelemetry tracer, as `traced_understudy`."""
+    uri = {"uri": f"http://{HOST}:{collector}/v1/traces", "cluster": "collector", "timeout": "5s"}
+    provider = {
+        "name": "envoy.tracers.opentelemetry",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+            "http_service": {"http_uri": uri},
+            "service_name": "envoy",
+        },
+    }
+    tracing = {"random_sampling": {"value": 100 * sample}, "spawn_upstream_span": True, "provider": provider}
+    resources = document["static_resources"]
+    [listener] = resources["listeners"]
+    [chain] = listener["filter_chains"]
+    [manager] = chain["filters"]
+    manager = manager | {"typed_config": manager["typed_config"] | {"tracing": tracing}}
+    listener = listener | {"filter_chains": [chain | {"filters": [manager]}]}
+    clusters = [*resources["clusters"], cluster("collector", collector)]
+    return document | {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
 def cluster(name: str, port: int, requests: int = PLENTY, connect_timeout: str = "1s") -> dict[str, Any]:
     """One endpoint of Envoy's and how many requests it may have at a time."""
     limits = {f"max_{what}": requests for what in ("connections", "pending_requests", "requests")}

@@ -67,6 +67,17 @@ TARGETS = (
         0.65,
     ),
     Target("the same: share of requests mirrored", _own("full", "mirrored_share"), 0.99, at_least=True),
+    Target(
+        "the whole chain, 1 % of traces exported: CPU per request / Envoy's (aim 0.55)",
+        _ratio("traced", "cpu_us_per_request", "envoy"),
+        0.65,
+    ),
+    Target(
+        "traces of which none is drawn: CPU per request over none",
+        lambda medians: medians["traced"]["none drawn"]["over_untraced_us"],
+        2,
+        "µs",
+    ),
     Target("five flags and a split: CPU per request over plain", _own("deciding", "over_plain_us"), 6, "µs"),
     Target("control: CPU per pair", _own("pairs", "control_us_per_pair"), 3, "µs"),
     Target("control + one worker, after load", _own("memory", "alone_after_load_mib"), 110, "MiB"),

@@ -15,6 +15,7 @@ from .lab import Lab
 from .peers import bulk_count, plain_count
 from .processes import Child
 from .subjects import Subject, probe
+from .traced import traced
 from .wire import BLOCK, BULK_PATH, MIB, PLAIN_PATH, REQUEST_BODY, BenchError, digest_of_blocks, sink_answer
 from .wrk import Counts, Load, measure
 
@@ -167,6 +168,7 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
     "upload": bulk,
     "download": bulk,
     "full": full,
+    "traced": traced,
     "deciding": deciding,
     "plain": partial(plain, connections=32),
     "plain-1024": partial(plain, connections=1024),
@@ -180,4 +182,4 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
 BY_NAME = ("mib-echo", "shadow-harm", "hung-shadow-memory")
 """Not in a run that names no scenario: they take long, or no target hangs on them."""
 
-FRESH = ("memory", "upload", "download", "full", "deciding", "shadow-harm", "hung-shadow-memory")
+FRESH = ("memory", "upload", "download", "full", "traced", "deciding", "shadow-harm", "hung-shadow-memory")
