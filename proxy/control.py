@@ -25,6 +25,7 @@ from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
 from .telemetry.failures import Failures
+from .telemetry.losses import Losses
 from .telemetry.recent import Recent
 from .telemetry.totals import Totals
 from .text import now_text
@@ -59,6 +60,7 @@ class Control:
         self.lag_s = 0.0
         self.totals = Totals()
         self.failures = Failures()
+        self.losses = Losses()
         self.recent = Recent(self.totals)
         self.epochs = Epochs()
         self.listening = Listening()

@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 
 from ..explain import Question, Wrong
-from ..telemetry import prometheus
+from ..telemetry.exposition import CONTENT_TYPE, render
 from . import views
 from .compared import compare_of
 from .explained import Explaining
+from .measured import families_of
 from .problems import problem
 
 if TYPE_CHECKING:
@@ -60,11 +61,7 @@ class Api:
         return problem(503, f"the program is {state}", state=state)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        calls = self._control.totals.calls()
-        status = views.status_of(self._control, calls)
-        copies = list(self._control.totals.copies().values())
-        text = prometheus.render(status, list(calls.values()), copies, self._control.configuration.refusals)
-        return web.Response(body=text.encode(), headers={"Content-Type": prometheus.CONTENT_TYPE})
+        return web.Response(body=render(families_of(self._control)).encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _compare(self, _: web.Request) -> web.Response:
         return _json(compare_of(self._control, self._control.totals.calls()))

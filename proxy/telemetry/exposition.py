@@ -1,58 +1,70 @@
-"""The Prometheus text exposition format, version 0.0.4."""
+"""The Prometheus text exposition format, version 0.0.4, of families that are named for OpenTelemetry.
+
+Names are translated as OpenTelemetry says one does ("Prometheus and OpenMetrics Compatibility"): what is no letter or
+digit becomes an underscore, the unit is spelled out behind the name, counters end in _total. So a dashboard is the same
+over a scrape as over OTLP into a backend that speaks PromQL.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Final
 
-from .sketch import cumulative, edges
+from .family import Distribution, Family, Kind
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BOUNDS_S = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
-)  # fmt: skip
-_EDGES = edges(BOUNDS_S)
-_LE = tuple(f'le="{bound_s!r}"}} ' for bound_s in BOUNDS_S)
-
-
-class Exposition:
-    """Collects families in the order in which they are written. Mutable state: the lines so far."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def family(
-        self, name: str, kind: str, help_text: str, samples: Iterable[tuple[Mapping[str, object], float | None]]
-    ) -> None:
-        """One family of counters or gauges; a sample whose value is None is left out, and an empty family too."""
-        lines = [f"{name}{_labels(labels)} {_number(value)}" for labels, value in samples if value is not None]
-        if lines:
-            self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *lines]
-
-    def histogram(
-        self, name: str, help_text: str, samples: Iterable[tuple[Mapping[str, object], Mapping[int, int], float]]
-    ) -> None:
-        """One family of histograms from sketches of seconds and their sums."""
-        lines: list[str] = []
-        for labels, sketch, sum_s in samples:
-            count = sum(sketch.values())
-            own = _labels(labels)
-            start = f"{name}_bucket{own[:-1]}," if own else f"{name}_bucket{{"
-            lines += [start + le + str(n) for le, n in zip(_LE, cumulative(sketch, _EDGES), strict=True)]
-            lines.append(f'{start}le="+Inf"}} {count}')
-            lines.append(f"{name}_sum{own} {_number(sum_s)}")
-            lines.append(f"{name}_count{own} {count}")
-        if lines:
-            self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} histogram", *lines]
-
-    def text(self) -> str:
-        """All of it."""
-        return "\n".join(self._lines) + "\n"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_UNITS: Final = {"s": "seconds", "By": "bytes"}
+_TYPES: Final = {"counter": "counter", "updown": "gauge", "gauge": "gauge", "histogram": "histogram"}
+_FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_]")  # noqa: TID251 - over our own names
 
 
-def _labels(labels: Mapping[str, object]) -> str:
-    if not labels:
+def prometheus_name(name: str, unit: str, kind: Kind) -> str:
+    """The name of a family in Prometheus; a histogram's series add _bucket, _sum and _count."""
+    found = _FOREIGN.sub("_", name)
+    suffix = _UNITS.get(unit) or ("ratio" if unit == "1" and kind == "gauge" else None)
+    if suffix is not None and not found.endswith(f"_{suffix}"):
+        found = f"{found}_{suffix}"
+    return f"{found}_total" if kind == "counter" else found
+
+
+def prometheus_label(attribute: str) -> str:
+    """The name of a label."""
+    return _FOREIGN.sub("_", attribute)
+
+
+def render(families: Iterable[Family]) -> str:
+    """The whole page."""
+    lines: list[str] = []
+    for family in families:
+        name = prometheus_name(family.name, family.unit, family.kind)
+        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {_TYPES[family.kind]}"]
+        for attributes, value in family.points:
+            if isinstance(value, Distribution):
+                lines += _histogram(name, attributes, value)
+            else:
+                lines.append(f"{name}{_labels(attributes)} {_number(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _histogram(name: str, attributes: Mapping[str, str], value: Distribution) -> list[str]:
+    own = _labels(attributes)
+    start = f"{name}_bucket{own[:-1]}," if own else f"{name}_bucket{{"
+    upto = list(accumulate(value.counts))
+    lines = [f'{start}le="{bound!r}"}} {count}' for bound, count in zip(value.bounds, upto, strict=False)]
+    return [
+        *lines,
+        f'{start}le="+Inf"}} {upto[-1]}',
+        f"{name}_sum{own} {_number(value.sum)}",
+        f"{name}_count{own} {upto[-1]}",
+    ]
+
+
+def _labels(attributes: Mapping[str, str]) -> str:
+    if not attributes:
         return ""
-    return "{" + ",".join(f'{name}="{_escape(str(value))}"' for name, value in labels.items()) + "}"
+    return "{" + ",".join(f'{prometheus_label(name)}="{_escape(value)}"' for name, value in attributes.items()) + "}"
 
 
 def _escape(value: str) -> str:
@@ -60,4 +72,4 @@ def _escape(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    return repr(float(value)) if isinstance(value, float) else str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)

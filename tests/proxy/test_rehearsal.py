@@ -126,7 +126,7 @@ def test_metrics_keep_shadows_apart(tmp_path: Path) -> None:
         assert live == ['understudy_requests_total{route="iris",backend="stable",version="7",arm="",status="200"} 20']
         name = 'route="iris",live="stable@7",shadow="next@9"'
         assert f'understudy_pair_verdict{{{name},verdict="undecided"}} 1' in lines
-        assert f"understudy_pairs_compared{{{name}}} 20" in lines
+        assert f"understudy_pair_compared{{{name}}} 20" in lines
 
 
 def test_a_new_version_begins_a_new_epoch_and_a_changed_header_does_not(tmp_path: Path) -> None:

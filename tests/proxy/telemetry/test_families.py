@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.status import Config, Status
 from understudy.proxy.telemetry.count import NEVER, CallTally
-from understudy.proxy.telemetry.exposition import BOUNDS_S, Exposition
-from understudy.proxy.telemetry.prometheus import render
-from understudy.proxy.telemetry.stats import CallKey, told
+from understudy.proxy.telemetry.exposition import prometheus_name, render
+from understudy.proxy.telemetry.families import TABLE, families
+from understudy.proxy.telemetry.family import BOUNDS_S, Bounds, Family, Kind, Point, Sources
+from understudy.proxy.telemetry.stats import CallKey, CallStats, CopyStats, told
 
 from tests.kit.pairs import rehearsal
 from tests.kit.rehearsed import rehearsed
@@ -54,27 +55,31 @@ def status() -> Status:
     return Status("s", "0.1.0", "i", "g", "ready", 1.0, 2, 2, 5, config, [], [], [], [], {"retries": 4}, [], 7, [], [])
 
 
+def page(
+    shown: Status, calls: list[CallStats], copies: list[CopyStats] | None = None, bounds_s: tuple[float, ...] = BOUNDS_S
+) -> str:
+    return render(families(Sources(shown, calls, copies or [], 2, {"records": 7}, Bounds(bounds_s))))
+
+
 def test_a_page_is_of_the_grammar_and_counts_right() -> None:
     call = CallTally(CallKey("iris", "stable", "7"))
     call.in_flight = 3
     for seconds in (0.0005, 0.004, 0.004, 0.2, 400.0):
         call.record(200, None, seconds, seconds, 10, 20)
     call.record(0, "client_gone", NEVER, 0.004, 1, 0)
-    found = {
-        (each.name, *each.labels.values()): each.value for each in read(render(status(), [told(call)], [], rejected=2))
-    }
+    found = {(each.name, *each.labels.values()): each.value for each in read(page(status(), [told(call)]))}
     names = ("iris", "stable", "7", "")
     assert found["understudy_requests_total", *names, "200"] == 5
     assert found["understudy_requests_total", *names, "0"] == 1
     assert found["understudy_failures_total", *names, "client_gone", "client"] == 1
-    assert found["understudy_requests_in_flight", *names] == 3
-    assert found["understudy_request_duration_seconds_bucket", *names, "0.001"] == 1
-    assert found["understudy_request_duration_seconds_bucket", *names, "0.005"] == 4
-    assert found["understudy_request_duration_seconds_bucket", *names, "0.25"] == 5
-    assert found["understudy_request_duration_seconds_bucket", *names, "300.0"] == 5
-    assert found["understudy_request_duration_seconds_bucket", *names, "+Inf"] == 6
-    assert found["understudy_request_duration_seconds_count", *names] == 6
-    assert found["understudy_request_duration_seconds_sum", *names] == pytest.approx(400.2125)
+    assert found["http_server_active_requests", *names] == 3
+    assert found["http_server_request_duration_seconds_bucket", *names, "0.001"] == 1
+    assert found["http_server_request_duration_seconds_bucket", *names, "0.005"] == 4
+    assert found["http_server_request_duration_seconds_bucket", *names, "0.25"] == 5
+    assert found["http_server_request_duration_seconds_bucket", *names, "300.0"] == 5
+    assert found["http_server_request_duration_seconds_bucket", *names, "+Inf"] == 6
+    assert found["http_server_request_duration_seconds_count", *names] == 6
+    assert found["http_server_request_duration_seconds_sum", *names] == pytest.approx(400.2125)
     assert found["understudy_request_first_byte_seconds_count", *names] == 5
     assert found["understudy_request_body_bytes_total", *names] == 51
     assert found["understudy_worker_restarts_total",] == 5
@@ -89,24 +94,41 @@ def test_buckets_never_decrease(values_s: list[float]) -> None:
     call = CallTally(CallKey("r", "b", "1"))
     for value_s in values_s:
         call.record(200, None, value_s, value_s, 0, 0)
-    name = "understudy_request_duration_seconds_bucket"
-    counts = [each.value for each in read(render(status(), [told(call)], [], 0)) if each.name == name]
+    name = "http_server_request_duration_seconds_bucket"
+    counts = [each.value for each in read(page(status(), [told(call)])) if each.name == name]
     assert counts == sorted(counts)
     assert (len(counts), counts[-1]) == (len(BOUNDS_S) + 1, len(values_s))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
 def test_any_label_value_reads_back_as_it_was(value: str) -> None:
-    out = Exposition()
-    out.family("f_total", "counter", "Help.", [({"label": value}, 1)])
-    assert read(out.text()) == [Sample("f_total", {"label": value}, 1.0)]
+    text = render([Family("f", "", "counter", "Help.", [Point({"label": value}, 1)])])
+    assert read(text) == [Sample("f_total", {"label": value}, 1.0)]
 
 
-def test_a_family_without_samples_is_left_out() -> None:
-    out = Exposition()
-    out.family("a", "gauge", "Help.", [({}, None)])
-    out.histogram("b", "Help.", [])
-    assert out.text() == "\n"
+def test_a_family_without_points_is_left_out() -> None:
+    assert {each.name for each in TABLE} > {each.name for each in families(Sources(status(), [], [], 0))}
+    assert all(each.points for each in families(Sources(status(), [], [], 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "kind", "expected"),
+    [
+        ("http.server.request.duration", "s", "histogram", "http_server_request_duration_seconds"),
+        ("understudy.request.body", "By", "counter", "understudy_request_body_bytes_total"),
+        ("understudy.mirror.copies", "{copy}", "counter", "understudy_mirror_copies_total"),
+        ("understudy.pair.latency_ratio", "1", "gauge", "understudy_pair_latency_ratio"),
+        ("understudy.split.hottest_key", "1", "gauge", "understudy_split_hottest_key_ratio"),
+        ("http.server.active_requests", "{request}", "updown", "http_server_active_requests"),
+        ("process.cpu.time", "s", "counter", "process_cpu_time_seconds_total"),
+    ],
+)
+def test_names_are_translated_as_opentelemetry_says(name: str, unit: str, kind: Kind, expected: str) -> None:
+    assert prometheus_name(name, unit, kind) == expected
+
+
+def test_no_two_families_have_one_name() -> None:
+    assert len({prometheus_name(each.name, each.unit, each.kind) for each in TABLE}) == len(TABLE)
 
 
 MIRRORED = """\
@@ -135,8 +157,8 @@ def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
         keys.missing, keys.issued = 6, 5
         fed.tell(rehearsal(1, 3000, slower=1.5, shadow_version=""))
         totals, shown = fed.control.totals, fed.status()
-        page = render(shown, list(totals.calls().values()), list(totals.copies().values()), 0)
-    found = {(each.name, *each.labels.values()): each.value for each in read(page)}
+        text = page(shown, list(totals.calls().values()), list(totals.copies().values()))
+    found = {(each.name, *each.labels.values()): each.value for each in read(text)}
     assert {key[4:]: value for key, value in found.items() if key[0] == "understudy_requests_total"} == {("", "200"): 1}
     assert not any(key[0] == "understudy_failures_total" for key in found)
     shadows = ("iris", "next", "")
@@ -154,7 +176,7 @@ def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
     bounds = [found["understudy_pair_latency_ratio", *pair, "total", bound] for bound in ("low", "estimate", "high")]
     assert sorted(bounds) == bounds
     assert bounds[1] == pytest.approx(1.5, rel=0.05)
-    assert found["understudy_pairs_compared", *pair] == 3000
+    assert found["understudy_pair_compared", *pair] == 3000
     verdicts = {key[4]: value for key, value in found.items() if key[0] == "understudy_pair_verdict"}
     assert verdicts == {"slower": 1, "faster": 0, "same": 0, "undecided": 0}
     assert found["understudy_split_keys_total", "e", "present"] == 4

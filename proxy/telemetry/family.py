@@ -1,0 +1,106 @@
+"""What a metric is before anybody renders it: /metrics and OTLP say the same numbers because both read these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from ..status import Status
+from .sketch import cumulative, edges
+from .stats import CallStats, CopyStats
+
+BOUNDS_S: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0,
+    300.0,
+)  # fmt: skip
+"""The conventions' buckets of http.server.request.duration, and further both ways: for a cache, for a long answer."""
+
+Kind: TypeAlias = Literal["counter", "updown", "gauge", "histogram"]
+"""An OTLP sum that only grows; one that also shrinks; a value that is not to be added up; a histogram."""
+
+Attributes: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The value of a histogram's point, cumulative since the program started."""
+
+    bounds: tuple[float, ...]  # upper, ascending
+    counts: tuple[int, ...]  # one for each bucket, not added up; the last holds what is above all bounds
+    sum: float
+
+    @property
+    def count(self) -> int:
+        """Of all buckets."""
+        return sum(self.counts)
+
+
+class Point(NamedTuple):
+    """One value; its attributes tell it from the others of its family."""
+
+    attributes: Attributes
+    value: float | Distribution
+
+
+class Family(NamedTuple):
+    """One metric by its OTLP name, with all its points. `unit` is of UCUM, as the conventions write it."""
+
+    name: str
+    unit: str
+    kind: Kind
+    help: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What families are made of: `status` is of now, `calls` and `copies` are sums since the start.
+
+    `lost` says by kind (records, spans, metrics, logs) what telemetry was dropped.
+    """
+
+    status: Status
+    calls: Sequence[CallStats]
+    copies: Sequence[CopyStats]
+    rejected: int  # configurations
+    lost: Mapping[str, int] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=lambda: Bounds(BOUNDS_S))
+
+
+class Bounds:
+    """Upper bounds of buckets in seconds, ascending, and where they lie in a sketch."""
+
+    def __init__(self, bounds_s: Iterable[float]) -> None:
+        self.seconds = tuple(bounds_s)
+        self._edges = edges(self.seconds)
+
+    def of(self, sketch: Mapping[int, int], sum_s: float) -> Distribution:
+        """The sketch in these buckets: exact but for durations within 3 % of a bound."""
+        upto = cumulative(sketch, self._edges)
+        counts = [after - before for before, after in zip((0, *upto), (*upto, sum(sketch.values())), strict=True)]
+        return Distribution(self.seconds, tuple(counts), sum_s)
+
+
+class Entry(NamedTuple):
+    """One line of a table of families: what is always true of it, and where its points come from.
+
+    The names of attributes come from the code, their values from the code or the configuration: never from a request.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    attributes: tuple[str, ...]
+    help: str
+    points: Callable[[Sources], Iterable[tuple[tuple[object, ...], float | Distribution | None]]]
+    """By attribute values in the order of `attributes`; a value of None is left out."""
+
+    def family(self, sources: Sources) -> Family:
+        """With the points of this moment."""
+        found = [
+            Point(dict(zip(self.attributes, map(str, values), strict=True)), value)
+            for values, value in self.points(sources)
+            if value is not None
+        ]
+        return Family(self.name, self.unit, self.kind, self.help, found)
