@@ -90,6 +90,9 @@ class Worker:
         except Exception as problem:
             logger.exception("cannot build configuration v%d", order.version)
             error = f"{type(problem).__name__}: {problem}"
+        else:
+            if self._listening:  # so that an epoch which begins with this version counts nothing of the one before
+                self._send_report(self._stats.take_changed(), self._plane.gauges(), 0.0)
         self._channel.send(messages.encode(messages.Built(order.version, error)))
 
     async def _compiled(self, order: messages.Build) -> Snapshot:

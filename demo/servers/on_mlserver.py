@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import joblib
 import mlserver_sklearn
+from mlserver.cli.main import root
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
@@ -54,7 +53,7 @@ def write_folder(folder: Path, *, kind: str, version: str, port: int, wait_ms: f
 
 
 def main() -> None:
-    """Train, then become `mlserver start`."""
+    """Train, then do what `mlserver start` does, here: to import scikit-learn a second time would take two seconds."""
     parser = argparse.ArgumentParser(prog="python -m demo.servers.on_mlserver")
     parser.add_argument("--model", choices=sorted(MODELS), required=True)
     parser.add_argument("--version", required=True)
@@ -63,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="understudy-mlserver-"))
     write_folder(folder, kind=options.model, version=options.version, port=options.port, wait_ms=options.wait_ms)
-    os.execv(sys.executable, [sys.executable, "-m", "mlserver.cli.main", "start", str(folder)])
+    root(["start", str(folder)])
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def _title(compare: Compare) -> str:
     if epoch is None:
         return "PAIRS"
     if epoch.id is None:
-        return f"PAIRS  {compare.instances} instances, since {epoch.since[11:19]}"
+        return f"PAIRS  {compare.instances} instance{'s' * (compare.instances != 1)}, since {epoch.since[11:19]}"
     return f"PAIRS  epoch {epoch.id}, since {epoch.since[11:19]}"
 
 

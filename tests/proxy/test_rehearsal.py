@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.kit.ask import get, understudy, until
+from tests.kit.ask import get, status, understudy, until
 from tests.kit.delayed import delayed
 from tests.kit.program import Program, running
 
@@ -109,6 +110,31 @@ def test_a_shadow_that_hangs_every_other_time_is_slower_by_an_unknown_amount(tmp
         if counts["compared"] >= total["ratio"]["least_pairs"]:
             assert total["ratio"]["high"] > 4 > total["ratio"]["low"] > 1
             assert found["verdict"]["state"] == "slower"
+
+
+def test_connect_is_refused_and_an_upgrade_is_not_mirrored(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with rehearsing(tmp_path, lambda number: float(heard.append(number) or 0)) as program:
+        with socket.create_connection(program.address("ingress"), timeout=10) as client:
+            client.sendall(b"CONNECT model:443 HTTP/1.1\r\nHost: model:443\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 501 ")
+        assert b'"reason":"bad_request"' in answer.replace(b": ", b":")
+        upgrade = {"Connection": "upgrade", "Upgrade": "websocket"}
+        connection = http.client.HTTPConnection(*program.address("ingress"), timeout=20)
+        connection.request("POST", "/chat", body=b"", headers=upgrade)
+        assert (given := connection.getresponse()).read() == b"done\n"
+        assert given.status == 200, "the backend says no to the upgrade, which is its right"
+        connection.close()
+        counts = wait_pairs(program, 1)["counts"]
+        assert (counts["selected"], counts["sent"], counts["dropped"]) == (1, 0, {"not_mirrorable": 1})
+        load(program, 4)
+        assert wait_pairs(program, 5)["counts"]["dropped"] == {"not_mirrorable": 1}
+        assert len(heard) == 4
+        (copies,) = (found := status(program))["copies"]
+        assert (copies["exchanges"], copies["sent"], copies["dropped"]) == (5, 4, {"not_mirrorable": 1})
+        (refused,) = [each for each in found["calls"] if not each["route"]]
+        assert (refused["statuses"], refused["reasons"]) == ({"501": 1}, {"bad_request": 1})
 
 
 def test_metrics_keep_shadows_apart(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from understudy.proxy.comparison.view import (
     comparison_of,
     live_ms,
 )
+from understudy.proxy.comparison.words import block
 from understudy.proxy.telemetry.records import Pair
 
 from tests.kit.pairs import cut, dropped, pair, rehearsal
@@ -101,6 +102,12 @@ def test_a_document_given_twice_counts_once_and_the_later_of_two_moments() -> No
     compare, warnings = merge([late, late, early], NOW)
     assert compare.pairs[0].counts.selected == 5
     assert warnings == ["2 of 3 documents are older ones of the same epochs: not counted"]
+
+
+def test_two_epochs_of_one_program_are_one_instance() -> None:
+    merged = merge([sent(document([pair()], epoch=epoch)) for epoch in (1, 2)], NOW).compare
+    assert (merged.instance, merged.instances) == ("pod", 1)
+    assert next(block(merged)) == "PAIRS  1 instance, since 01:00:01"
 
 
 def test_two_programs_of_one_machine_are_told_apart() -> None:
