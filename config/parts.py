@@ -78,7 +78,7 @@ def stores(document: Document, base: str) -> Found:
 
 def telemetry(part: TelemetryPart, base: str) -> Found:
     """Export, metrics, access log."""
-    if not part.service_name:
+    if part.service_name == "":
         yield ("service_name",), "is empty; allowed: a name"
     if part.otlp is not None:
         for path, text in _otlp(part.otlp, base):

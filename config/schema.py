@@ -27,6 +27,9 @@ else:
 Limit: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 """A limit whose 0 means none."""
 
+DEFAULT_SAMPLE = 0.05
+"""The share of traces that is sampled where neither the file nor the environment says one."""
+
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A map of the YAML: unknown keys are mistakes."""
@@ -129,19 +132,26 @@ class OtlpPart(Part, frozen=True):
     protocol: Literal["http/protobuf", "grpc"] | None = None  # absent: http/protobuf
     headers: dict[str, FieldValue] = {}
     compression: Literal["none", "gzip"] | None = None
-    timeout: Duration = Duration(10)  # for one request to the backend
+    timeout: Duration | None = None  # for one export, its retries included; absent: 10s
     tls: TlsPart | None = None
 
 
 class TracesPart(Part, frozen=True):
     """Which exchanges become traces."""
 
-    sample: Fraction = 0.05  # of those whose trusted parent decided nothing
+    sample: Fraction | None = (
+        None  # of those whose trusted parent decided nothing; absent: OTEL_TRACES_SAMPLER, or 0.05
+    )
     errors: bool = True  # failed ones always, and those whose shadow answered another status
     slow: Duration | None = None  # slower ones always
     over_p99: bool = False  # always those slower than the p99 of their live backend so far
     shadow: Literal["child", "link"] = "child"  # in the same trace, or in their own
     headers: tuple[str, ...] = ()  # request fields that spans carry, by name; none otherwise
+
+    @property
+    def share(self) -> float:
+        """The share (0..1) to sample, its default filled in."""
+        return DEFAULT_SAMPLE if self.sample is None else self.sample
 
 
 class MetricsPart(Part, frozen=True):
@@ -164,7 +174,7 @@ class AccessLogPart(Part, frozen=True):
 class TelemetryPart(Part, frozen=True):
     """What is told to the outside."""
 
-    service_name: str = "understudy"
+    service_name: str | None = None  # absent: OTEL_SERVICE_NAME, or understudy
     otlp: OtlpPart | None = None  # absent, and no OTEL_EXPORTER_OTLP_ENDPOINT either: no export
     traces: Literal["off"] | TracesPart = TracesPart()
     metrics: Literal["off"] | MetricsPart = MetricsPart()  # of the export; /metrics is always there

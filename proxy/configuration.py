@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..config import own_secret
+from ..config.environment import resolved
 from ..config.load import Loaded, load
-from ..config.schema import Document
+from ..config.schema import Document, encode
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Generation, Rejected, Supervisor
@@ -68,7 +70,7 @@ class Configuration:
         bound = self._listening.bound
         generation = Generation(
             version=version,
-            document=loaded.wire,
+            document=encode(resolved(document, os.environ)),
             base=loaded.base,
             secret=secret,
             sockets={name: each.sock for name, each in planned.items()},
