@@ -51,6 +51,7 @@ COMPILED = (
     "proxy/shadow.py",
     "proxy/telemetry/count.py",
     "proxy/telemetry/sketch.py",
+    "proxy/telemetry/tokens.py",
     "proxy/timers.py",
     "proxy/trace.py",
 )
