@@ -1,0 +1,80 @@
+"""Our bytes of spans are those of the SDK's own encoder, read back as messages."""
+
+from __future__ import annotations
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
+from understudy.proxy.telemetry.export import wire
+from understudy.proxy.telemetry.export.spans import SERVER, Span, Value
+from understudy.proxy.telemetry.export.wire import Wire
+
+from tests.kit import told
+from tests.proxy.telemetry.test_spans import spans_of
+
+URL = "https://opentelemetry.io/schemas/1.0.0"
+RESOURCE: dict[str, Value] = {
+    "service.name": "model é",
+    "process.pid": 70_000,
+    "x": 1.5,
+    "list": ("a", "b"),
+    "on": True,
+}
+
+
+def sdk_span(span: Span) -> sdk.ReadableSpan:
+    members = [member.partition("=") for member in span.trace_state.split(",") if member]
+    state = TraceState([(key, value) for key, _, value in members])
+
+    def context(span_id: bytes, is_remote: bool, trace_id: bytes = span.trace_id) -> SpanContext:
+        return SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), is_remote, trace_state=state)
+
+    description = None if span.error is None or span.error.isdigit() else span.error
+    return sdk.ReadableSpan(
+        name=span.name,
+        context=context(span.span_id, False),
+        parent=context(span.parent_id, span.is_remote) if span.parent_id else None,
+        resource=Resource(dict(RESOURCE), URL),
+        attributes=span.attributes,
+        events=[sdk.Event(event.name, event.attributes, event.time_ns) for event in span.events],
+        links=[Link(context(span.link[1], False, span.link[0]))] if span.link else (),
+        kind=SpanKind.SERVER if span.kind == SERVER else SpanKind.CLIENT,
+        status=Status(StatusCode.UNSET if span.error is None else StatusCode.ERROR, description),
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+        instrumentation_scope=InstrumentationScope("understudy", "1.2", URL),
+    )
+
+
+def spans() -> list[Span]:
+    return [span for record in told.everything() for span in spans_of(record)]
+
+
+def test_the_sdk_would_have_sent_the_same() -> None:
+    ours = ExportTraceServiceRequest.FromString(Wire(RESOURCE, "understudy", "1.2", URL).request(spans()))
+    theirs = encode_spans([sdk_span(span) for span in spans()])
+    assert len(ours.resource_spans[0].scope_spans[0].spans) == len(spans()) > 8
+    assert ours == theirs
+
+
+def test_numbers_of_every_size_and_texts_of_every_kind() -> None:
+    span = spans()[0]
+    values: list[Value] = [0, 127, 128, 300, 2**40, -1, 0.0, -1.5, "", "\udcff", "x" * 200, "é" * 9_000, False]
+    span = span._replace(attributes={f"k{at}": value for at, value in enumerate(values)})
+    sent = ExportTraceServiceRequest.FromString(Wire({}, "u", "", URL).request([span]))
+    (found,) = sent.resource_spans[0].scope_spans[0].spans
+    read = [getattr(each.value, each.value.WhichOneof("value") or "") for each in found.attributes]
+    assert read == [value if value != "\udcff" else "?" for value in values]
+
+
+def test_what_is_kept_is_bounded_and_changes_nothing() -> None:
+    writer = Wire({}, "u", "", URL)
+    first = writer.request(spans())
+    assert writer.request(spans()) == first
+    for number in range(3 * wire.MOST_KEPT):
+        writer.request([spans()[0]._replace(attributes={"http.response.status_code": number})])
+    assert len(writer._kept) <= wire.MOST_KEPT
+    assert writer.request(spans()) == first
