@@ -72,7 +72,8 @@ class Wire:
                          *self._attributes(b"\x1a", event.attributes)))  # fmt: skip
 
     def _attributes(self, tag: bytes, attributes: Attributes) -> list[bytes]:
-        kept, parts = self._kept, []
+        kept = self._kept
+        parts: list[bytes] = []
         for each in attributes.items():
             found = kept.get(each)
             if found is None:
