@@ -50,6 +50,7 @@ COMPILED = (
     "proxy/rescue.py",
     "proxy/shadow.py",
     "proxy/telemetry/count.py",
+    "proxy/telemetry/pairs.py",
     "proxy/telemetry/sketch.py",
     "proxy/telemetry/tokens.py",
     "proxy/timers.py",

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..filters.api import KeyUse
-from .telemetry.records import Record
+from .telemetry.records import PairsOfKind, Record
 from .telemetry.stats import CallStats, CopyStats, Gauges
 
 
@@ -75,10 +75,11 @@ class Report(Message, tag="report"):
 
 
 class Records(Message, tag="records"):
-    """Worker: droppable records in the order in which they came about."""
+    """Worker: droppable records in the order in which they came about, and pairs by their kinds."""
 
     batch: list[Record]
-    dropped: int  # by this worker since its start
+    dropped: int  # records and pairs, by this worker since its start
+    pairs: list[PairsOfKind] = []
 
 
 class Drained(Message, tag="drained"):

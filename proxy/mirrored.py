@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Exchange, Request
 from .shadow import Copy, shadow_headers
-from .telemetry.records import Pair
+from .telemetry.count import NEVER
 from .telemetry.stats import SIZE_CLASSES
 
 if TYPE_CHECKING:
@@ -186,18 +186,16 @@ class Mirrored:
         else:
             stats.dropped[reason] = stats.dropped.get(reason, 0) + 1
         lane.observe()
-        self._plane.stats.records.offer(
-            Pair(
-                self._route, self._arm, self._config, live.name, live.version, shadow.backend.name,
-                shadow.backend.version, self._id.decode(), self._live_status, copy.status if copy else 0,
-                self._outcome, reason or _BLAMELESS,
-                self._first_byte * 1000 if self._first_byte else None,
-                self._total * 1000 if self._total else None,
-                copy.first_byte * 1000 if copy and copy.first_byte else None,
-                copy.total * 1000 if copy and sent else None,
-                self._gap * 1000 if self._gap else None,
-                copy.gap * 1000 if copy and copy.gap else None,
-                self._request_bytes, self.live_bytes, copy.response_bytes if copy else 0,
-                sent, censored, self.tainted or (copy is not None and copy.held_back), shadow.calibration,
-            )
+        self._plane.stats.pairs.offer(
+            self._route, self._arm, self._config, live.name, live.version, shadow.backend.name, shadow.backend.version,
+            self._live_status, copy.status if copy is not None else 0, self._outcome, reason or _BLAMELESS, sent,
+            censored, self.tainted or (copy is not None and copy.held_back), shadow.calibration, self._id,
+            _ms(self._first_byte), _ms(self._total), _ms(copy.first_byte) if copy is not None else NEVER,
+            copy.total * 1000 if copy is not None and sent else NEVER, _ms(self._gap),
+            _ms(copy.gap) if copy is not None else NEVER, self._request_bytes, self.live_bytes,
+            copy.response_bytes if copy is not None else 0,
         )  # fmt: skip
+
+
+def _ms(seconds: float) -> float:
+    return seconds * 1000 if seconds else NEVER

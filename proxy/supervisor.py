@@ -166,7 +166,7 @@ class Supervisor:
                 self._totals.update(worker.slot, notice)
             case messages.Records():
                 self._failures.take(worker.slot, notice)
-                self._epochs.take(notice.batch)
+                self._epochs.take(notice.pairs)
             case messages.Built(error=str(error)) if self._current and notice.version == self._current.version:
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()

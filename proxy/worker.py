@@ -24,6 +24,7 @@ from . import messages
 from .channel import Channel
 from .log import logger, set_up
 from .plane import DataPlane
+from .telemetry.pairs import count_of
 from .telemetry.stats import CallStats, Gauges, Stats
 
 REPORT_EVERY_S = 1.0
@@ -44,6 +45,7 @@ class Worker:
         self._next: Snapshot | None = None
         self._encoded: list[msgspec.Raw] = []
         self._stats.records.full = self._encode_records
+        self._stats.pairs.full = self._offer_records
         self._grace_s = 25.0
         self._listening: dict[str, socket.socket] = {}
         self._due = 0.0
@@ -158,11 +160,14 @@ class Worker:
             self._offer_records()
 
     def _offer_records(self) -> None:
-        records = self._stats.records
+        records, sheet = self._stats.records, self._stats.pairs
         batch: list[Any] = [*self._encoded, *records.take()]
         self._encoded.clear()
-        if batch and not self._channel.offer(messages.encode(messages.Records(batch, records.dropped))):
+        pairs = sheet.take()
+        frame = messages.Records(batch, records.dropped + sheet.dropped, pairs)
+        if (batch or pairs) and not self._channel.offer(messages.encode(frame)):
             records.dropped += len(batch)
+            sheet.dropped += sum(map(count_of, pairs))
 
     def _send_in_turns(self, calls: list[CallStats], gauges: Gauges | None, lag_s: float) -> None:
         self._send_report(calls[:CALLS_PER_REPORT], gauges, lag_s)

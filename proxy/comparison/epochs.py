@@ -20,7 +20,7 @@ from .view import Epoch, comparison_of
 from .words import sentence
 
 if TYPE_CHECKING:
-    from ..telemetry.records import Record
+    from ..telemetry.records import PairsOfKind
 
 MOST_COMPARISONS: Final = 100
 """Some 50 KiB each in practice; where every bucket of every sketch is in use, half a MiB."""
@@ -44,9 +44,9 @@ class Epochs:
         self._config = 0
         self._document: Document | None = None
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Add the pairs among these records to the comparisons."""
-        self.book.take(records)
+    def take(self, told: Iterable[PairsOfKind]) -> None:
+        """Add these pairs to the comparisons."""
+        self.book.take(told)
 
     def configured(self, version: int, document: Document) -> Why | None:
         """All workers swap to this configuration now. Says why a new epoch must begin; None: this one goes on."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from math import log
 from typing import TYPE_CHECKING, Final
 
-from ..telemetry.records import Pair
+from ..telemetry.pairs import count_of, figures_of
 from ..telemetry.sketch import add, insert
 
 if TYPE_CHECKING:
-    from ..telemetry.records import Record
+    from ..telemetry.records import PairsOfKind
 
 MOST_RATIO: Final = 100.0
 CLIP: Final = log(MOST_RATIO)
@@ -100,63 +100,59 @@ class Sums:
         self.first_byte = Series()
         self.gap = Series()
 
-    def add(self, pair: Pair) -> None:
-        """Add one selected copy, whatever became of it."""
-        self.selected += 1
-        self.calibration = pair.calibration
-        reason = pair.shadow_outcome
-        if not pair.sent:
-            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+    def add(self, told: PairsOfKind) -> None:
+        """Add selected copies of one kind, whatever became of them."""
+        kind, pairs = told.kind, count_of(told)
+        self.selected += pairs
+        self.calibration = kind.calibration
+        reason = kind.shadow_outcome
+        if not kind.sent:
+            self.dropped[reason] = self.dropped.get(reason, 0) + pairs
             return
-        self.sent += 1
-        live_status, shadow_status = pair.live_status, pair.shadow_status
+        self.sent += pairs
+        live_status, shadow_status = kind.live_status, kind.shadow_status
         if live_status and (shadow_status or reason == "shadow_error"):
-            self._count_statuses(live_status, shadow_status)
-        cut = pair.censored
+            self._count_statuses(live_status, shadow_status, pairs)
+        cut = kind.censored
         if cut:
-            self.censored += 1
+            self.censored += pairs
         elif reason == "complete":
-            self.complete += 1
+            self.complete += pairs
         else:
-            self.failed[reason] = self.failed.get(reason, 0) + 1
+            self.failed[reason] = self.failed.get(reason, 0) + pairs
             return
-        if pair.tainted:
-            self.tainted += 1
-        elif pair.live_outcome != "complete":
-            self.live_failed += 1
+        if kind.tainted:
+            self.tainted += pairs
+        elif kind.live_outcome != "complete":
+            self.live_failed += pairs
         elif shadow_status and shadow_status // 100 != live_status // 100:
-            self.other_class += 1
+            self.other_class += pairs
         else:
-            self._measure(pair, cut)
+            self._measure(told, cut)
 
-    def _measure(self, pair: Pair, cut: bool) -> None:
-        live_ms, shadow_ms = pair.live_total_ms, pair.shadow_total_ms
-        if live_ms is None:
-            self.live_failed += 1
-            return
-        if shadow_ms is None:  # nothing is known of it but that it was asked for
-            shadow_ms, cut = 0.0, True
-        self.total.add(live_ms, shadow_ms, cut)
-        live_ms = pair.live_first_byte_ms
-        if live_ms is not None:
-            first_ms = pair.shadow_first_byte_ms
-            if first_ms is not None:
-                self.first_byte.add(live_ms, first_ms, False)
-            else:
-                self.first_byte.add(live_ms, shadow_ms, True)
-        live_ms = pair.live_gap_ms
-        if live_ms is not None:
-            gap_ms = pair.shadow_gap_ms
-            if gap_ms is not None:
-                self.gap.add(live_ms, gap_ms, cut)
+    def _measure(self, told: PairsOfKind, censored: bool) -> None:
+        for live_first_ms, live_ms, first_ms, ended_ms, live_gap_ms, gap_ms, _, _, _ in figures_of(told):
+            if live_ms < 0.0:
+                self.live_failed += 1
+                continue
+            cut = censored or ended_ms < 0.0  # nothing is known of it then but that it was asked for
+            shadow_ms = max(ended_ms, 0.0)
+            self.total.add(live_ms, shadow_ms, cut)
+            if live_first_ms >= 0.0:
+                if first_ms >= 0.0:
+                    self.first_byte.add(live_first_ms, first_ms, False)
+                else:
+                    self.first_byte.add(live_first_ms, shadow_ms, True)
+            if live_gap_ms >= 0.0 and gap_ms >= 0.0:
+                self.gap.add(live_gap_ms, gap_ms, cut)
 
-    def _count_statuses(self, live: int, shadow: int) -> None:
+    def _count_statuses(self, live: int, shadow: int, pairs: int) -> None:
         both = live * SIDE + shadow
         known = self.statuses.get(both)
         if known is None and len(self.statuses) >= MOST_STATUSES:
             both = live // 100 * SIDE + shadow // 100
             known = self.statuses.get(both)
-        self.statuses[both] = 1 if known is None else known + 1
+        self.statuses[both] = pairs if known is None else known + pairs
 
     def merge(self, other: Sums) -> None:
         """Add what another one has seen."""
@@ -195,19 +191,18 @@ class Book:
         self.late = 0
         self.refused = 0
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Add the pairs among these records."""
-        for record in records:
-            if not isinstance(record, Pair):
+    def take(self, told: Iterable[PairsOfKind]) -> None:
+        """Add pairs as a worker tells them."""
+        for each in told:
+            kind = each.kind
+            if kind.config < self.first_config:
+                self.late += count_of(each)
                 continue
-            if record.config < self.first_config:
-                self.late += 1
-                continue
-            key = (record.route, record.live, record.live_version, record.shadow, record.shadow_version)
+            key = (kind.route, kind.live, kind.live_version, kind.shadow, kind.shadow_version)
             sums = self.comparisons.get(key)
             if sums is None:
                 if len(self.comparisons) >= self.most:
-                    self.refused += 1
+                    self.refused += count_of(each)
                     continue
                 sums = self.comparisons[key] = Sums()
-            sums.add(record)
+            sums.add(each)

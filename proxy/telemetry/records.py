@@ -23,8 +23,8 @@ class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
     total_ms: float
 
 
-class Pair(msgspec.Struct, array_like=True, gc=False, tag="pair"):
-    """The live and the shadow call of one exchange. Times are milliseconds since both were asked for; None: never.
+class PairKind(msgspec.Struct, array_like=True, gc=False):
+    """What pairs of a kind have in common.
 
     An outcome is "complete" or a reason: of contract.md's table for the live call, of a dropped or failed copy for the
     shadow's. `censored`: the copy was cut short, so that it counts as at least `shadow_total_ms` slow. `tainted`: the
@@ -38,11 +38,23 @@ class Pair(msgspec.Struct, array_like=True, gc=False, tag="pair"):
     live_version: str
     shadow: str
     shadow_version: str
-    request_id: str
     live_status: int
     shadow_status: int  # 0: no answer
     live_outcome: str
     shadow_outcome: str
+    sent: bool  # False: the copy was dropped before anything was sent
+    censored: bool
+    tainted: bool
+    calibration: bool
+
+
+class Pair(PairKind, array_like=True, gc=False):
+    """The live and the shadow call of one exchange. Times are milliseconds since both were asked for; None: never.
+
+    Control is told of pairs by the kind, as `PairsOfKind`; this is one of them, spelled out.
+    """
+
+    request_id: str
     live_first_byte_ms: float | None
     live_total_ms: float | None
     shadow_first_byte_ms: float | None
@@ -52,10 +64,14 @@ class Pair(msgspec.Struct, array_like=True, gc=False, tag="pair"):
     request_bytes: int
     live_bytes: int
     shadow_bytes: int
-    sent: bool  # False: the copy was dropped before anything was sent
-    censored: bool
-    tainted: bool
-    calibration: bool
+
+
+class PairsOfKind(msgspec.Struct, array_like=True, gc=False):
+    """Pairs of one kind as a worker tells them; pairs.py packs and unpacks what sets them apart."""
+
+    kind: PairKind
+    figures: bytes
+    request_ids: bytes
 
 
 class StreamTimes(msgspec.Struct, array_like=True, gc=False):
@@ -138,7 +154,7 @@ class ToldExchange(msgspec.Struct, array_like=True, gc=False, tag="exchange"):
     live_told: bool = True  # False: only a late copy is new, the exchange itself was told before
 
 
-Record: TypeAlias = FailedExchange | Pair | ToldExchange
+Record: TypeAlias = FailedExchange | ToldExchange
 
 
 class Records:

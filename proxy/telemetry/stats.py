@@ -14,6 +14,7 @@ import msgspec
 
 from ...filters.api import KeyUse
 from .count import CallTally, CopyTally
+from .pairs import PairSheet
 from .records import FailedExchange, Records
 
 
@@ -110,6 +111,7 @@ class Stats:
         self.keys: dict[str, KeyUse] = {}
         self.counters: dict[str, int] = {}
         self.records = Records()
+        self.pairs = PairSheet()
 
     def call(
         self, route: str, backend: str, version: str, role: Literal["live", "shadow"] = "live", arm: str = ""

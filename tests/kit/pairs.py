@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import exp
 from random import Random
 from typing import Any
 
 import msgspec
-from understudy.proxy.telemetry.records import Pair
+from understudy.proxy.telemetry.count import NEVER
+from understudy.proxy.telemetry.pairs import PairSheet
+from understudy.proxy.telemetry.records import Pair, PairsOfKind
 
 HICCUP = 20.0
 USUAL = Pair(
@@ -35,6 +37,22 @@ def cut(after_ms: float, **different: Any) -> Pair:
     """A copy that was cut short before its answer began."""
     return pair(censored=True, shadow_outcome="shadow_timeout", shadow_status=0, shadow_first_byte_ms=None,
                 shadow_total_ms=after_ms, **different)  # fmt: skip
+
+
+def offer(sheet: PairSheet, each: Pair) -> None:
+    """As a worker does."""
+    values = {name: NEVER if value is None else value for name, value in msgspec.structs.asdict(each).items()}
+    sheet.offer(**values | {"request_id": each.request_id.encode()})
+
+
+def told(pairs: Iterable[Pair]) -> list[PairsOfKind]:
+    """As a worker tells them, frame after frame."""
+    sheet = PairSheet()
+    frames: list[PairsOfKind] = []
+    sheet.full = lambda: frames.extend(sheet.take())
+    for each in pairs:
+        offer(sheet, each)
+    return [*frames, *sheet.take()]
 
 
 def rehearsal(

@@ -17,6 +17,8 @@ from understudy.proxy.status import Status
 from understudy.proxy.telemetry.records import Pair
 from understudy.proxy.telemetry.stats import Gauges, Stats
 
+from .pairs import told
+
 BEGUN = "2026-11-21T02:41:07Z"
 
 
@@ -46,7 +48,7 @@ class Rehearsed:
         report = Report(self.stats.take_changed(), self.stats.counters, gauges or Gauges(), 0.0)
         report.copies, report.keys = self.stats.copies(), list(self.stats.keys.values())
         self.control.totals.update(0, report)
-        self.control.epochs.take(list(pairs))
+        self.control.epochs.take(told(pairs))
 
     def compare(self) -> Compare:
         """What GET /compare says."""

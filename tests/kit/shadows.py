@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from understudy.proxy.lane import Lane
+from understudy.proxy.telemetry.pairs import spelled_out
 from understudy.proxy.telemetry.records import Pair
 
 from .configured import Build, Options, Proxy, configured, document
@@ -50,7 +51,7 @@ class Stage:
 
     def take_pairs(self) -> list[Pair]:
         """All pairs so far."""
-        self.pairs += [each for each in self.proxy.plane.stats.records.take() if isinstance(each, Pair)]
+        self.pairs += [each for told in self.proxy.plane.stats.pairs.take() for each in spelled_out(told)]
         return self.pairs
 
     async def pair(self, number: int = 1, within_s: float = 5.0) -> Pair:

@@ -20,6 +20,7 @@ from understudy.proxy.http1.upstream import ClientConnection
 from understudy.proxy.lane import Lane
 from understudy.proxy.mirrored import Mirrored
 from understudy.proxy.plane import DataPlane
+from understudy.proxy.telemetry.pairs import spelled_out
 from understudy.proxy.telemetry.records import Pair
 from understudy.proxy.telemetry.stats import Stats
 from understudy.proxy.timers import Wheel
@@ -268,7 +269,7 @@ class Copies(RuleBasedStateMachine):
                 at = read.end
 
     def _count_pairs(self) -> None:
-        self.pairs += [each for each in self.plane.stats.records.take() if isinstance(each, Pair)]
+        self.pairs += [each for told in self.plane.stats.pairs.take() for each in spelled_out(told)]
         stats = self.lane.copy_stats
         assert stats.selected == len(self.pairs) == stats.sent + sum(stats.dropped.values())
         assert stats.sent == sum(each.sent for each in self.pairs)

@@ -15,7 +15,7 @@ from understudy.proxy.comparison.interval import LEAST_PAIRS, LEVEL, Interval, i
 from understudy.proxy.comparison.sums import Series, Sums
 from understudy.proxy.telemetry.records import Pair
 
-from tests.kit.pairs import HICCUP, rehearsal
+from tests.kit.pairs import HICCUP, rehearsal, told
 
 FULL = os.environ.get("LENGTH") == "full"
 RUNS = 2000 if FULL else 200
@@ -73,7 +73,7 @@ def coverage(delay: Delay, looked: Callable[[Series], Interval | None]) -> float
         sums = Sums()
         wrong = False
         for pair in delay.pairs(seed, LOOKS):
-            sums.add(pair)
+            sums.add(*told([pair]))
             found = looked(sums.total)
             wrong = found is not None and not found.low <= truth <= found.high
             if wrong:
@@ -93,8 +93,8 @@ def test_the_interval_covers_the_truth_however_often_one_looks(name: str) -> Non
 def test_half_of_the_copies_are_cut_where_that_is_meant() -> None:
     delay = DELAYS["so slow that half its copies are cut"]
     sums = Sums()
-    for pair in delay.pairs(1, 2000):
-        sums.add(pair)
+    for each in told(delay.pairs(1, 2000)):
+        sums.add(each)
     assert 0.45 < sums.censored / sums.selected < 0.55
 
 

@@ -9,7 +9,7 @@ from understudy.proxy.comparison.epochs import DEFAULT_TOLERANCE, Epochs, tolera
 from understudy.proxy.comparison.view import Epoch
 from understudy.proxy.telemetry.stats import CallKey, CallStats
 
-from tests.kit.pairs import pair, rehearsal
+from tests.kit.pairs import pair, rehearsal, told
 
 CONFIG = """\
 listeners: {ingress: {bind: 127.0.0.1:7080}}
@@ -62,15 +62,15 @@ def test_epochs_count_from_one_and_pairs_of_configurations_before_come_late() ->
     epochs = Epochs()
     assert epochs.configured(1, document()) == "start"
     epochs.begin("start", "t1", {}, {})
-    epochs.take([pair(config=1)] * 3)
+    epochs.take(told([pair(config=1)] * 3))
     assert epochs.configured(2, document(CONFIG.replace("x-a: b", "x-a: c"))) is None
-    epochs.take([pair(config=1), pair(config=2)])
+    epochs.take(told([pair(config=1), pair(config=2)]))
     (sums,) = epochs.book.comparisons.values()
     assert (epochs.current, sums.selected) == (Epoch(1, "t1", "start"), 5)
     assert epochs.configured(3, document(CONFIG.replace('"9"', '"10"'))) == "version"
     key = CallKey("iris", "stable", "7")
     epochs.begin("version", "t2", {key: CallStats(key, statuses={200: 4})}, {})
-    epochs.take([pair(config=2), pair(config=3, shadow_version="10")])
+    epochs.take(told([pair(config=2), pair(config=3, shadow_version="10")]))
     assert epochs.current == Epoch(2, "t2", "version")
     assert [key[4] for key in epochs.book.comparisons] == ["10"]
     assert (epochs.book.late, epochs.calls_before[key].statuses) == (1, {200: 4})
@@ -80,10 +80,10 @@ def test_a_reset_leaves_the_configuration_and_what_was_counted_beside_the_compar
     epochs = Epochs()
     epochs.configured(4, document())
     epochs.begin("start", "t1", {}, {})
-    epochs.take([pair(config=3), pair(config=4)])
+    epochs.take(told([pair(config=3), pair(config=4)]))
     epochs.begin("reset", "t2", {}, {})
     assert (epochs.book.comparisons, epochs.book.late) == ({}, 1)
-    epochs.take([pair(config=4)])
+    epochs.take(told([pair(config=4)]))
     assert len(epochs.book.comparisons) == 1
 
 
@@ -92,7 +92,7 @@ def test_the_log_hears_what_an_epoch_has_found() -> None:
     assert list(epochs.found(None)) == []
     epochs.configured(1, document())
     epochs.begin("start", "t1", {}, {})
-    epochs.take(rehearsal(1, 2000, slower=1.5))
+    epochs.take(told(rehearsal(1, 2000, slower=1.5)))
     (line,) = epochs.found(document())
     assert line.startswith("epoch 1 ends: iris: stable@7 against next@9: 2,000 pairs, 1.5")
     assert "slower by 4" in line

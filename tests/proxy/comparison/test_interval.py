@@ -15,14 +15,14 @@ from understudy.proxy.comparison.view import Comparison, comparison_of
 from understudy.proxy.comparison.words import words
 from understudy.proxy.telemetry.records import Pair
 
-from tests.kit.pairs import pair, rehearsal
+from tests.kit.pairs import pair, rehearsal, told
 
 KEY = ("iris", "stable", "7", "next", "9")
 
 
 def compared(*pairs: Pair, tolerance: float = 0.05) -> Comparison:
     sums = Sums()
-    for each in pairs:
+    for each in told(pairs):
         sums.add(each)
     return comparison_of(KEY, sums, None, tolerance)
 

@@ -24,7 +24,7 @@ from understudy.proxy.comparison.view import (
 from understudy.proxy.comparison.words import block
 from understudy.proxy.telemetry.records import Pair
 
-from tests.kit.pairs import cut, dropped, pair, rehearsal
+from tests.kit.pairs import cut, dropped, pair, rehearsal, told
 
 NOW = "2026-11-21T02:00:00Z"
 
@@ -34,7 +34,7 @@ def document(
     exchanges: int = 0, config: str = "7c1e9a", arms: tuple[Arm, ...] = (), with_state: bool = True,
 ) -> Compare:  # fmt: skip
     book = Book(200, 0)
-    book.take(pairs)
+    book.take(told(pairs))
     return Compare(
         SCHEMA, "pod", generated, Epoch(epoch, f"2026-11-21T01:00:0{epoch}Z", "start"),
         [comparison_of(key, sums, exchanges, tolerance, with_state=with_state)
