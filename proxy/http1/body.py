@@ -22,9 +22,10 @@ _SEMICOLON: Final = ord(";")
 _CARRIAGE_RETURN: Final = ord("\r")
 _LINE_FEED: Final = ord("\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
-# Possessive repeats only: it cannot backtrack.
-_EXTENSIONS: Final = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)++\r\n")  # noqa: TID251
+_PLAIN = rb"[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*+"
+_QUOTED = rb'"' + _PLAIN + rb"(?:\\[\t \x21-\x7e\x80-\xff]" + _PLAIN + rb')*"'
+# Possessive repeats of characters: it cannot backtrack into them. Of groups CPython before 3.11.5 keeps what failed.
+_EXTENSIONS: Final = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)+\r\n")  # noqa: TID251
 
 
 class BodyReader:
