@@ -52,6 +52,8 @@ COMPILED = (
     "proxy/telemetry/count.py",
     "proxy/telemetry/pairs.py",
     "proxy/telemetry/sketch.py",
+    "proxy/telemetry/teller.py",
+    "proxy/telemetry/telling.py",
     "proxy/telemetry/tokens.py",
     "proxy/timers.py",
     "proxy/trace.py",

@@ -18,6 +18,7 @@ from ..filters.subjects import normal_path
 from . import secrets
 from .addresses import parse_endpoint, parse_network
 from .collector import paused
+from .compile_telemetry import flags, telemetry
 from .routes import Router
 from .schema import BackendPart, Document, ListenerPart, RewritePart, TlsPart, digest
 from .snapshot import Backend, Chain, Listener, Mirror, PathRewrite, Route, Shadow, Snapshot, Tls
@@ -56,7 +57,8 @@ def compiling(
         chain = _chain(part.filters, services, base) if part.filters else empty
         idle = tuple(_type_name(each) for each in part.filters if FILTERS[type(each)] is None)
         mirror = _mirror(part.filters, backends, workers, base)
-        route = Route(part.name, backends[part.backend], chain, float(part.timeout), mirror, part.match, idle)
+        rules = flags(part.filters)
+        route = Route(part.name, backends[part.backend], chain, float(part.timeout), mirror, part.match, idle, rules)
         router.add(part.match, route)
         routes.append(route)
     return Snapshot(
@@ -68,6 +70,7 @@ def compiling(
         match=router.match,
         drain_grace=float(document.drain.grace),
         workers=workers,
+        telemetry=telemetry(document.telemetry),
     )
 
 

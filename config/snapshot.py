@@ -6,9 +6,10 @@ and found by the values below: a pool by its `Endpoint`, statistics by route, ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..filters.api import Exchange, Filter, Outcome, Request, Response
 from ..filters.matching import Match
@@ -142,6 +143,30 @@ class Chain:
         )
 
 
+class Flag(NamedTuple):
+    """A rule of a route's flags, as telemetry names it."""
+
+    backend: str | None  # that it chooses; "" for one that a header names, None where it chooses none
+    others: str  # its other effects, in words
+    reason: Literal["targeting_match", "split"]  # of feature_flag.result.reason: split where a draw decides
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Which exchanges control is told of, and what. Shares are 0 to 1, times seconds."""
+
+    traces: bool  # whether any become traces
+    sample: float = 0.0  # the draw, where no trusted parent decided
+    errors: bool = False  # failed ones always, and those whose shadow answered another status
+    slow: float = math.inf  # slower ones always
+    over_p99: bool = False  # those slower than the p99 of their live backend always
+    link: bool = False  # copies have traces of their own
+    log: bool = False  # whether any become lines of the access log
+    log_sample: float = 0.0
+    log_errors: bool = False
+    fields: tuple[str, ...] = ()  # lower-case names of the request fields that are told
+
+
 @dataclass(frozen=True, eq=False)
 class Route:
     """A match's consequence: the chain and the backend that answers when no filter chose another."""
@@ -153,6 +178,7 @@ class Route:
     mirror: Mirror | None = None  # of its chain
     takes: Match | None = None  # what it was compiled from, for `explain`
     not_active: tuple[str, ...] = ()  # filters of its YAML that have no effect in this version, for `explain`
+    flags: Mapping[str, Flag] | None = None  # of its chain, by name
 
 
 @dataclass(frozen=True)
@@ -185,3 +211,4 @@ class Snapshot:
     match: Callable[[Request], Route | None]  # config/routes.py: the first route that matches
     drain_grace: float = 25.0  # seconds
     workers: int = 1
+    telemetry: Telemetry | None = None  # None: control is told of no exchange

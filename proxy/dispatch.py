@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from ..filters.api import Exchange, Failure, Request
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from .plane import DataPlane
     from .pool import BackendPool, Target
     from .telemetry.count import CallTally
+    from .telemetry.records import StreamTimes
+    from .telemetry.teller import Account
 
+_now: Final = monotonic
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
 _MAX_ENDPOINTS_TRIED: Final = 3
 
@@ -36,13 +40,14 @@ class Dispatch(Exchange, Caller, Waiter):
 
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
     each; `_pool`, where it has a place; `target` and `_call`, the call under way; `_tried`, the targets that could not
-    be reached; `_settled`, once its answer is decided without the backend, and `_over`, at its end.
+    be reached; `_settled`, once its answer is decided without the backend, and `_over`, at its end; `account`, where
+    control may be told of it, with the times of its tokens in `stream`.
     """
 
     __slots__ = (
         "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane", "_pool",
         "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer", "_tried",
-        "_upgrade", "target",
+        "_upgrade", "account", "stream", "target",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +71,8 @@ class Dispatch(Exchange, Caller, Waiter):
         self._call: Call | None = None
         self._pool: BackendPool | None = None
         self.target: Target | None = None
+        self.account: Account | None = None
+        self.stream: StreamTimes | None = None
         self._tried: list[Target] = []
         self._resent = False
         self._over = False
@@ -107,9 +114,13 @@ class Dispatch(Exchange, Caller, Waiter):
         if backend.total_timeout:
             self._limit(backend.total_timeout)
         if self.copies is None:
+            if self.account is not None:
+                self.account.asked = _now()
             pool.connect(self, self._tried)
             return
         mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
+        if self.account is not None:
+            self.account.asked = mirrored.asked
         pool.connect(self, self._tried)
         mirrored.begin(self, self._spans)
 
@@ -168,6 +179,7 @@ class Dispatch(Exchange, Caller, Waiter):
             and pool.has_other(self._tried)
         ):
             self._plane.stats.count("retries_connect")
+            self._ask_again(target, failure)
             pool.connect(self, self._tried)
         else:
             self._fail(failure)
@@ -190,10 +202,17 @@ class Dispatch(Exchange, Caller, Waiter):
             return False
         self._resent = True
         self._plane.stats.count("retries_stale")
+        self._ask_again(target, failure)
         self.target = None
         pool.leave(target)
         pool.connect(self, self._tried, fresh=True)
         return True
+
+    def _ask_again(self, target: Target | None, failure: Failure) -> None:
+        """The call is made once more, as a span of its own."""
+        if self.account is not None:
+            self.account.again(self._spans, None if target is None else target.endpoint, failure.reason)
+        self._spans.span_id = self._plane.span_id()
 
     def _released(self) -> CallTally:
         """Give everything back; return where the exchange is counted."""

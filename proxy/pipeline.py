@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
+    from .telemetry.count import CallTally
+    from .telemetry.teller import Account
 
 _now: Final = monotonic
 _COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
@@ -178,6 +180,11 @@ class LiveExchange(Dispatch):
         self._first_byte = _now()
         if self._mirrored is not None:
             self._mirrored.live_answered(len(response.content), response.ended)
+        account = self.account
+        if account is not None:
+            account.status = response.status
+            if response.ended:
+                account.ended = self._first_byte
         if response.ended:
             self._call = None
         self._run_response(response, 0)
@@ -188,6 +195,8 @@ class LiveExchange(Dispatch):
             self._mirrored.live_data(len(chunk), ended)
         if ended:
             self._call = None
+            if self.account is not None:
+                self.account.ended = _now()
         if self._outlet is not None:
             self._outlet.take(chunk, ended)
         elif ended:
@@ -200,6 +209,8 @@ class LiveExchange(Dispatch):
         self._first_byte = _now()
         self._begun = True
         self._status = response.status
+        if self.account is not None:
+            self.account.status = response.status
         response.append(b"x-request-id", self.id)
         if self._client is not None and self._call is not None:
             self._client.tunnel(response, self._call, first)
@@ -334,6 +345,8 @@ class LiveExchange(Dispatch):
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
         if self._mirrored is not None:
             self._mirrored.live_over(self._status, reason, received)
+        if self.account is not None:
+            self._account_for(self.account, stats, now, reason, received, sent)
         if self._route.chain.complete:
             first_byte_ms = first_byte * 1000 if first_byte >= 0.0 else None
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
@@ -342,3 +355,12 @@ class LiveExchange(Dispatch):
         if client is not None:
             self._client = None
             client.finished()
+
+    def _account_for(
+        self, account: Account, stats: CallTally, now: float, reason: Reason | None, received: int, sent: int
+    ) -> None:
+        target = self.target or (self._tried[-1] if self._tried else None)
+        account.close(
+            self, self._route, self._spans, self._config, stats, None if target is None else target.endpoint,
+            self._started, self._first_byte, now, self._status, reason, received, sent,
+        )  # fmt: skip

@@ -24,6 +24,7 @@ from .pool import BackendPool, tls_context
 from .rescue import status_of
 from .telemetry.count import NEVER
 from .telemetry.stats import Gauges, ListenerGauge, Stats
+from .telemetry.teller import Teller
 from .timers import Wheel
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Port:
         self.plane = plane
         self.listener = listener
         self.scheme = b"http"
+        self.number = 0  # of the TCP port; 0 for a Unix socket
         self.connections: set[ServerConnection] = set()
         self.servers: list[asyncio.Server] = []
         self.accepted = 0
@@ -99,6 +101,7 @@ class DataPlane:
         self.pools: dict[str, BackendPool] = {}  # replaced as a whole: an exchange keeps those it began with
         self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
         self.version = 0
+        self.teller: Teller | None = None  # None: control is told of no exchange
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
         self._digits = b""
@@ -173,6 +176,8 @@ class DataPlane:
                 port.listener = snapshot.listeners[name]
         self.snapshot = snapshot
         self.version = snapshot.version
+        settings = snapshot.telemetry
+        self.teller = Teller(settings, self.rng.random, self.span_id, self.stats.records.offer) if settings else None
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}
@@ -201,6 +206,7 @@ class DataPlane:
         if sock.family == socket.AF_UNIX:
             server = await self.loop.create_unix_server(port.accept, sock=sock)
         else:
+            port.number = sock.getsockname()[1]
             server = await self.loop.create_server(port.accept, sock=sock, backlog=4096)
         port.servers.append(server)
 
@@ -276,9 +282,16 @@ class DataPlane:
         route = snapshot.match(request) or _NO_ROUTE
         return LiveExchange(self, connection, request, route, started, spans, upgrade)
 
-    def refused(self, failure: Failure) -> None:
-        """Count what never became an exchange."""
-        self.stats.call("", "", "").record(status_of(failure), failure.reason, NEVER, 0.0, 0, 0)
+    def refused(self, failure: Failure, connection: ServerConnection, read: bool) -> bytes:
+        """Count what never became an exchange, and tell control of it where a whole head was `read`; returns the id of
+        its answer."""
+        status = status_of(failure)
+        self.stats.call("", "", "").record(status, failure.reason, NEVER, 0.0, 0, 0)
+        request_id, trace_id, span_id = self.ids()
+        if read and self.teller is not None:
+            context = trace.Context(trace_id, span_id)
+            self.teller.refuse(context, failure, status, request_id, connection.client, connection.port)
+        return request_id
 
     def ids(self) -> tuple[bytes, bytes, bytes]:
         """A request id and a trace id of 32 hexadecimal digits, a span id of 16."""

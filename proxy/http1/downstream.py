@@ -140,6 +140,7 @@ class ServerConnection(AnswerWriter):
         """Begin requests until one is under way or the bytes are used up. Never re-entered: an exchange that ends
         within `begin` only leaves word that the next one may start."""
         self._reading = True
+        raw = b""
         try:
             while self.exchange is None and not self._closing and not self._full:
                 begin = 2 if data.startswith(b"\r\n") else 0
@@ -150,7 +151,7 @@ class ServerConnection(AnswerWriter):
                 self._buffer = b""
                 data = self._begin(read_request_head(raw, self.port.listener, self.trusted), rest)
         except Failure as failure:
-            self._refuse(failure)
+            self._refuse(failure, raw != b"")
             return
         finally:
             self._reading = False
@@ -197,6 +198,8 @@ class ServerConnection(AnswerWriter):
             self.expect_within(self.port.listener.body_timeout)
         exchange = plane.open(self, request, started, spans, head.upgrade)
         self.exchange = exchange
+        if plane.teller is not None:
+            exchange.account = plane.teller.open(spans, self.trusted, self.port, head.minor)
         exchange.begin()
         if not whole:
             if data and self._reader is not None:
@@ -335,10 +338,9 @@ class ServerConnection(AnswerWriter):
         if exchange is not None:
             exchange.client_gone()
 
-    def _refuse(self, failure: Failure) -> None:
+    def _refuse(self, failure: Failure, read: bool = False) -> None:
         """Answer what is no request, and close: where the next one would begin cannot be known."""
-        self.request_id, _, _ = self._plane.ids()
-        self._plane.refused(failure)
+        self.request_id = self._plane.refused(failure, self, read)
         self._keep_alive = False
         self._head_only = False
         self._minor = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from .sketch import insert
@@ -17,8 +18,8 @@ class CallTally:
     """The calls of one key since the worker started; the fields are those of `stats.CallStats`."""
 
     __slots__ = (
-        "changed", "first_byte", "first_byte_s", "in_flight", "key", "reasons", "request_bytes", "response_bytes",
-        "statuses", "total", "total_s",
+        "changed", "first_byte", "first_byte_s", "in_flight", "key", "p99_s", "reasons", "request_bytes",
+        "response_bytes", "statuses", "total", "total_s",
     )  # fmt: skip
 
     def __init__(self, key: CallKey) -> None:
@@ -33,6 +34,7 @@ class CallTally:
         self.request_bytes = 0
         self.response_bytes = 0
         self.changed = True  # since the last report
+        self.p99_s = inf  # of the live backend so far, where somebody asks for it
 
     def record(
         self, status: int, reason: str | None, first_byte_s: float, total_s: float, request_bytes: int,

@@ -28,7 +28,7 @@ Options = dict[str, Any]
 
 def document(
     endpoints: Sequence[str], *, backend: Options | None = None, listener: Options | None = None,
-    route: Options | None = None,
+    route: Options | None = None, telemetry: Options | None = None,
 ) -> str:  # fmt: skip
     """One listener, one backend `stable`, one route `everything`; JSON, which is YAML too."""
     return json.dumps(
@@ -36,6 +36,7 @@ def document(
             "listeners": {"ingress": {"bind": "127.0.0.1:0", **(listener or {})}},
             "backends": {"stable": {"endpoints": list(endpoints), **(backend or {})}},
             "routes": [{"name": "everything", "match": {"path_prefix": "/"}, "backend": "stable", **(route or {})}],
+            **({"telemetry": telemetry} if telemetry else {}),
         }
     )
 

@@ -19,11 +19,11 @@ def state(*lines: bytes) -> list[bytes]:
 
 
 def test_the_sampled_flag_counts_from_a_trusted_peer_only() -> None:
-    assert incoming_trace(GOOD, True) == (TRACE, b"01")
-    assert incoming_trace(GOOD, False) == (TRACE, b"00")
-    assert incoming_trace(GOOD[:-2] + b"00", True) == (TRACE, b"00")
-    assert incoming_trace(GOOD[:-2] + b"02", True) == (TRACE, b"00"), "bits nobody has defined are not passed on"
-    assert incoming_trace(GOOD[:-2] + b"ff", True) == (TRACE, b"01")
+    assert incoming_trace(GOOD, True) == (TRACE, SPAN, b"01")
+    assert incoming_trace(GOOD, False) == (TRACE, SPAN, b"00")
+    assert incoming_trace(GOOD[:-2] + b"00", True) == (TRACE, SPAN, b"00")
+    assert incoming_trace(GOOD[:-2] + b"02", True) == (TRACE, SPAN, b"00"), "bits nobody has defined are not passed on"
+    assert incoming_trace(GOOD[:-2] + b"ff", True) == (TRACE, SPAN, b"01")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_an_invalid_parent_begins_a_trace(parent: bytes) -> None:
 
 
 def test_a_later_version_may_say_more() -> None:
-    assert incoming_trace(b"01" + GOOD[2:], True) == (TRACE, b"01")
-    assert incoming_trace(b"cc" + GOOD[2:] + b"-what-comes", True) == (TRACE, b"01")
+    assert incoming_trace(b"01" + GOOD[2:], True) == (TRACE, SPAN, b"01")
+    assert incoming_trace(b"cc" + GOOD[2:] + b"-what-comes", True) == (TRACE, SPAN, b"01")
     assert incoming_trace(b"cc" + GOOD[2:] + b"what-comes", True) is None
 
 
@@ -58,8 +58,9 @@ def test_a_later_version_may_say_more() -> None:
 def test_whatever_is_continued_is_well_formed(parent: bytes) -> None:
     incoming = incoming_trace(parent, True)
     if incoming is not None:
-        trace, flags = incoming
-        assert len(trace) == 32 and set(trace) <= set(b"0123456789abcdef") and flags in (b"00", b"01")
+        trace, parent_id, flags = incoming
+        assert len(trace) == 32 and len(parent_id) == 16 and flags in (b"00", b"01")
+        assert set(trace + parent_id) <= set(b"0123456789abcdef")
 
 
 def test_lines_of_state_are_joined_and_ours_is_taken_out() -> None:
@@ -76,11 +77,12 @@ def test_lines_of_state_are_joined_and_ours_is_taken_out() -> None:
         b"a",
         b"a=",
         b"A=1",
-        b"a=1,a=2",
         b"a=b=c",
         b"a=\x7f",
         b"a=\xc3\xa9",
-        b"a@=1",
+        b"@a=1",
+        b"a b=1",
+        b"a=1\t2",
         b"a=1;b c,=",
         b"a" * 257 + b"=1",
         b"a=" + b"1" * 257,
@@ -89,6 +91,55 @@ def test_lines_of_state_are_joined_and_ours_is_taken_out() -> None:
 )
 def test_malformed_state_is_dropped_whole(line: bytes) -> None:
     assert state(b"good=1", line) == []
+
+
+KEY = bytes(range(0x61, 0x7B)) + b"0123456789_-*/"
+VALUE = bytes([*range(0x20, 0x2C), *range(0x2D, 0x3D), *range(0x3E, 0x7F)])
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        KEY + b"=" + VALUE,
+        KEY + b"@a-z0-9_-*/=" + VALUE,
+        b"0=1",
+        b"z" * 256 + b"=1",
+        b"t" * 241 + b"@" + b"v" * 14 + b"=1",
+        b"t" * 242 + b"@v=1",
+        b"t@" + b"v" * 15 + b"=1",
+        b"a@=1",
+        b"a=" + b"1" * 256,
+        b"a= 1",
+    ],
+)
+def test_whatever_the_grammar_allows_passes_as_it_came(member: bytes) -> None:
+    assert state(b"foo=1", member) == [b"foo=1," + member]
+
+
+@pytest.mark.parametrize("lines", [(b"",), (b" \t",), (b",",), (b"", b"")])
+def test_empty_state_is_none(lines: tuple[bytes, ...]) -> None:
+    assert state(*lines) == []
+    assert state(b"foo=1", *lines) == state(*lines, b"foo=1") == [b"foo=1"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"foo=1 \t , \t bar=2, \t baz=3", b"foo=1\t \t,\t \tbar=2,\t \tbaz=3 ", b"\t foo=1,bar=2,baz=3"]
+)
+def test_blanks_around_members_are_none_of_theirs(line: bytes) -> None:
+    assert state(line) == [b"foo=1,bar=2,baz=3"]
+
+
+def test_of_members_with_the_same_key_the_first_passes() -> None:
+    assert state(b"foo=1,foo=1") == state(b"foo=1", b"foo=1") == [b"foo=1"]
+    assert state(b"foo=1,bar=2,foo=3") == state(b"foo=1", b"bar=2,foo=3") == [b"foo=1,bar=2"]
+    assert state(b"us=1,a=1,us=2") == [b"a=1"]
+    assert state(b"us@a=1,us/b=2") == [b"us@a=1,us/b=2"], "keys of others that begin like ours"
+
+
+def test_too_many_members_are_none_however_they_are_spread() -> None:
+    lines = [b",".join(b"bar%d=%d" % (at, at) for at in range(start, min(start + 10, 33))) for start in (0, 10, 20, 30)]
+    assert state(*lines) == []
+    assert state(*lines[:3], b"bar30=30,bar31=31") == [b",".join(b"bar%d=%d" % (at, at) for at in range(32))]
 
 
 def test_thirty_two_members_pass() -> None:
@@ -110,6 +161,8 @@ def test_two_parents_are_none() -> None:
     parent, own = (b"traceparent", GOOD), (b"t" * 32, b"s" * 16)
     context = continued([parent, parent, (b"tracestate", b"a=1")], *own, True)
     assert (context.trace_id, context.span_id, context.flags, context.carried) == (*own, b"00", [])
+    assert context.parent_id == b""
     context = continued([parent, (b"tracestate", b"a=1")], *own, True)
     assert (context.trace_id, context.span_id, context.flags) == (TRACE, b"s" * 16, b"01")
+    assert context.parent_id == SPAN
     assert context.carried == [(b"tracestate", b"a=1")]

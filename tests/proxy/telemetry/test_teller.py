@@ -1,0 +1,161 @@
+"""Which exchanges are told of: the draws and the reasons, without a socket."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from understudy.config.compile_telemetry import flags, telemetry
+from understudy.config.schema import convert
+from understudy.config.snapshot import Flag, Telemetry
+from understudy.filters.flags import FlagsConfig, Rule
+from understudy.proxy.plane import Port
+from understudy.proxy.telemetry.teller import Teller, is_failure
+from understudy.proxy.trace import Context, continued
+
+TRACES = Telemetry(traces=True, sample=0.0)
+TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
+PORT: Port = None  # type: ignore[assignment]  # nobody asks it here
+
+shares = st.floats(0, 1)
+settings = st.builds(
+    Telemetry, traces=st.booleans(), sample=shares, errors=st.booleans(), slow=st.floats(0.001, 10) | st.just(math.inf),
+    over_p99=st.booleans(), log=st.booleans(), log_sample=shares, log_errors=st.booleans(),
+)  # fmt: skip
+
+
+def teller(settings: Telemetry, random: Callable[[], float] = lambda: 0.5) -> Teller:
+    return Teller(settings, random, lambda: b"5" * 16, lambda record: None)
+
+
+def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
+    """The flags that go on for a request whose caller says so; None: it says nothing."""
+    if sampled is None:
+        spans = Context(trace, SPAN)
+    else:
+        parent = b"00-%b-%b-%b" % (trace, b"c" * 16, b"01" if sampled else b"00")
+        spans = continued([(b"traceparent", parent)], b"d" * 32, SPAN, trusted)
+    teller.open(spans, trusted, PORT, 1)
+    return spans.flags
+
+
+@pytest.mark.parametrize("sample", [0.0, 1.0])
+def test_a_trusted_parent_decides_whatever_the_draw(sample: float) -> None:
+    asked = teller(replace(TRACES, sample=sample))
+    assert flags_of(True, True, asked) == b"01"
+    assert flags_of(False, True, asked) == b"00"
+
+
+@pytest.mark.parametrize(("sample", "flags"), [(0.0, b"00"), (1.0, b"01")])
+@pytest.mark.parametrize("says", [True, False, None])
+def test_nobody_else_does(says: bool | None, sample: float, flags: bytes) -> None:
+    asked = teller(replace(TRACES, sample=sample))
+    assert flags_of(says, False, asked) == flags
+    if says is None:
+        assert flags_of(says, True, asked) == flags, "a trusted peer that began no trace"
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5, 0.9])
+def test_the_draw_takes_its_share(share: float) -> None:
+    asked = teller(replace(TRACES, sample=share), Random(7).random)
+    count = 20_000
+    taken = sum(flags_of(None, False, asked) == b"01" for _ in range(count))
+    assert abs(taken - share * count) <= 3 * math.sqrt(count * share * (1 - share))
+
+
+def test_no_trace_id_is_drawn_more_often_than_another() -> None:
+    """A client that has found one which was sampled gains nothing by sending it again."""
+    asked = teller(replace(TRACES, sample=0.5), Random(7).random)
+    for trace in (b"0" * 31 + b"1", b"f" * 32, TRACE):
+        taken = sum(flags_of(True, False, asked, trace) == b"01" for _ in range(2_000))
+        assert abs(taken - 1_000) <= 3 * math.sqrt(500)
+
+
+def test_where_nothing_is_traced_a_trusted_flag_still_goes_on() -> None:
+    asked = teller(Telemetry(traces=False, log=True, log_sample=1.0))
+    assert flags_of(True, True, asked) == b"01"
+    assert flags_of(True, False, asked) == flags_of(None, False, asked) == b"00"
+
+
+@given(settings, st.booleans(), st.booleans(), st.floats(0, 20), st.floats(0, 20))
+def test_every_reason_to_trace_is_enough_and_none_is_none(
+    chosen: Telemetry, sampled: bool, failed: bool, total_s: float, p99_s: float
+) -> None:
+    reasons = (
+        sampled,
+        chosen.errors and failed,
+        total_s > chosen.slow,
+        chosen.over_p99 and total_s > p99_s,
+    )
+    assert teller(chosen).traced(sampled, failed, total_s, p99_s) == (chosen.traces and any(reasons))
+
+
+@given(settings, st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_a_line_is_drawn_or_tells_of_an_error(chosen: Telemetry, failed: bool, drawn: float) -> None:
+    expected = chosen.log and (drawn < chosen.log_sample or (failed and chosen.log_errors))
+    assert teller(chosen, lambda: drawn).logged(failed) == expected
+
+
+@given(st.integers(0, 599), st.none() | st.sampled_from(["client_gone", "truncated", "no_route", "overloaded"]))
+def test_what_counts_as_an_error(status: int, reason: str | None) -> None:
+    assert is_failure(status, reason) == (status >= 500 or reason not in (None, "client_gone"))
+
+
+def compiled(**part: object) -> Telemetry | None:
+    document = convert(
+        {
+            "listeners": {"ingress": {"bind": "127.0.0.1:0"}},
+            "backends": {"a": {"endpoints": ["http://127.0.0.1:1"]}},
+            "routes": [{"name": "r", "match": {}, "backend": "a"}],
+            "telemetry": part,
+        }
+    )
+    return telemetry(document.telemetry)
+
+
+def test_nothing_is_told_without_a_place_to_tell_it_to() -> None:
+    assert telemetry(None) is None
+    assert compiled() is None
+    assert compiled(traces={"sample": 1.0}) is None, "no otlp"
+    assert compiled(otlp={}, traces="off") is None
+    assert compiled(access_log="off") is None
+
+
+def test_what_is_written_is_what_is_told() -> None:
+    assert compiled(otlp={}) == Telemetry(traces=True, sample=0.05, errors=True)
+    written = {
+        "sample": 0.2,
+        "errors": False,
+        "slow": "2s",
+        "over_p99": True,
+        "shadow": "link",
+        "headers": ["X-A", "B"],
+    }
+    log = {"sample": 0.5, "errors": False, "headers": ["b", "X-C"]}
+    assert compiled(otlp={}, traces=written, access_log=log) == Telemetry(
+        traces=True, sample=0.2, errors=False, slow=2.0, over_p99=True, link=True, log=True, log_sample=0.5,
+        log_errors=False, fields=("x-a", "b", "x-c"),
+    )  # fmt: skip
+    assert compiled(otlp={}, traces={"slow": "0s"}) == compiled(otlp={}), "0: none"
+    assert compiled(access_log={}) == Telemetry(traces=False, log=True, log_sample=1.0, log_errors=True)
+
+
+def test_flags_as_telemetry_names_them() -> None:
+    rules = (
+        Rule(flag="dogfood", backend="canary"),
+        Rule(flag="pin", backend_from="x-variant"),
+        Rule(flag="trial", percent=1, backend="canary", skip=("mirror",)),
+        Rule(flag="quiet", skip=("mirror", "split"), set_headers={"X-Model": "a"}),
+    )
+    assert flags([FlagsConfig(rules=rules)]) == {
+        "dogfood": Flag("canary", "", "targeting_match"),
+        "pin": Flag("", "", "targeting_match"),
+        "trial": Flag("canary", "skip mirror", "split"),
+        "quiet": Flag(None, "set x-model, skip mirror, skip split", "targeting_match"),
+    }
+    assert flags([]) is None
