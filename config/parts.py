@@ -11,11 +11,21 @@ from ..filters.fields import name_texts, value_text
 from ..filters.matching import host_mistakes
 from ..filters.rewriting import path_mistakes
 from ..filters.units import SecretRef
-from . import own_secret
+from . import log_line, own_secret
 from . import secrets as references
 from .addresses import check_ledger, check_url, parse_endpoint, parse_network, redacted
 from .paths import Path
-from .schema import AdminPart, BackendPart, Document, ListenerPart, OtlpPart, RewritePart, TelemetryPart, TlsPart
+from .schema import (
+    AccessLogPart,
+    AdminPart,
+    BackendPart,
+    Document,
+    ListenerPart,
+    OtlpPart,
+    RewritePart,
+    TelemetryPart,
+    TlsPart,
+)
 from .snapshot import Endpoint
 from .wording import quoted
 
@@ -89,10 +99,9 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
         buckets = part.metrics.buckets
         if buckets is not None and list(buckets) != sorted(set(buckets)):
             yield ("metrics", "buckets"), "must grow from each to the next"
-    if part.access_log is not None and part.access_log != "off":
-        for name in ("to", "format"):
-            if not getattr(part.access_log, name):
-                yield ("access_log", name), "is empty; give a value, or leave the key out"
+    if isinstance(part.access_log, AccessLogPart):
+        for path, text in _access_log(part.access_log):
+            yield ("access_log", *path), text
 
 
 def url(text: str) -> Found:
@@ -174,6 +183,18 @@ def _otlp(part: OtlpPart, base: str) -> Found:
             yield ("headers", name), each
     if part.tls is not None:
         yield from _tls(part.tls, base, ("tls",))
+
+
+def _access_log(part: AccessLogPart) -> Found:
+    if not part.to or "\0" in part.to:
+        yield ("to",), f"{quoted(part.to)} is no destination; allowed: stdout, stderr or the path of a file"
+    for at, text in log_line.name_mistakes(part.headers):
+        yield ("headers", at), text
+    if part.format != log_line.JSON:
+        try:
+            log_line.pieces(part.format, part.headers)
+        except ValueError as error:
+            yield ("format",), str(error)
 
 
 def _tls(part: TlsPart, base: str, path: Path) -> Found:

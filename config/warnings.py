@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from ..filters.matching import Match
+from ..filters.mirror import CREDENTIALS
 from . import own_secret
 from .binds import parse_bind
 from .chain_warnings import chain_warnings
 from .paths import Path
-from .schema import Document, RoutePart
+from .schema import AccessLogPart, Document, RoutePart
 
 Found = Iterator[tuple[Path, str]]
 
@@ -24,7 +25,6 @@ NOT_ACTIVE: tuple[Path, ...] = (
     ("telemetry", "otlp"),
     ("telemetry", "traces"),
     ("telemetry", "metrics"),
-    ("telemetry", "access_log"),
     ("egress",),
 )
 """Keys that are checked and have no effect in this version. A filter says so itself (`FilterConfig.active`)."""
@@ -51,6 +51,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str)
     yield from _unused(document)
     yield from _open_admin(document)
     yield from _open_secret(document, base)
+    yield from _logged_credentials(document)
 
 
 def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
@@ -124,3 +125,10 @@ def _open_secret(document: Document, base: str) -> Found:
     if ref is not None and mode is not None:
         path: Path = ("secret",) if document.secret is not None else ("stores", "ledger")
         yield path, f"the file {ref.file} is open to others than its owner (mode {mode}); chmod 600 it"
+
+
+def _logged_credentials(document: Document) -> Found:
+    part = document.telemetry.access_log if document.telemetry is not None else None
+    for at, name in enumerate(part.headers if isinstance(part, AccessLogPart) else ()):
+        if name.lower().encode() in CREDENTIALS:
+            yield ("telemetry", "access_log", "headers", at), f"every line will hold what {name} says: a credential"

@@ -24,6 +24,7 @@ from .configuration import Configuration
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
+from .telemetry.access_log import AccessLog
 from .telemetry.failures import Failures
 from .telemetry.losses import Losses
 from .telemetry.recent import Recent
@@ -61,10 +62,11 @@ class Control:
         self.totals = Totals()
         self.failures = Failures()
         self.losses = Losses()
+        self.access_log = AccessLog(self.losses)
         self.recent = Recent(self.totals)
         self.epochs = Epochs()
         self.listening = Listening()
-        self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers)
+        self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers, told=self.access_log.take)
         self.configuration = Configuration(loaded.file, self.listening, self.supervisor, self._on_decided)
         self.admin = AdminServer(self, document.admin, loaded.base)
         self._loop = loop
@@ -122,6 +124,7 @@ class Control:
         self.epochs.begin(why, now_text(), self.totals.calls(), self.totals.copies())
 
     def _on_decided(self, version: int, document: Document) -> None:
+        self.access_log.configure(document.telemetry, self._loaded.base)
         why = self.epochs.configured(version, document)
         if why is not None:
             self.begin_epoch(why)
@@ -130,8 +133,8 @@ class Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_stop_signal, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        for number in (signal.SIGUSR1, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
+        self._loop.add_signal_handler(signal.SIGUSR1, self.access_log.reopen)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         self._stop_signals.append(number)
@@ -176,6 +179,7 @@ class Control:
         self.supervisor.kill()
         await self.supervisor.gone()
         self.listening.commit({})
+        await self.access_log.close()
         await self.admin.stop()
 
     def _tick(self) -> None:

@@ -153,8 +153,9 @@ def _failures(status: Status) -> Iterator[str]:
 
 
 def _warnings(status: Status) -> Iterator[str]:
-    if status.records_dropped:
-        yield f"LOST  records {status.records_dropped:,}"
+    lost = {"records": status.records_dropped, **status.lost}
+    if any(lost.values()):
+        yield "LOST  " + counts(lost)
     if status.counters:
         yield "EVENTS  " + counts(status.counters)
     lines = status.warnings or ["none"]

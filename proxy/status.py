@@ -166,9 +166,10 @@ class Status(msgspec.Struct):
     processes: list[Process]
     counters: dict[str, int]
     failures: list[FailedCall]  # the last ones, oldest first; clients that left are not among them
-    records_dropped: int  # failures, and later spans, that were not told because nobody took them in time
+    records_dropped: int  # of single exchanges, that control did not take from a worker in time
     not_active: list[str]  # configured, but this version does not do it yet
     warnings: list[str]  # what an operator should look at now
     copies: list[Copies] = []
     keys: list[Keys] = []
+    lost: dict[str, int] = {}  # what was dropped on its way out of the program, by kind: logs, spans, metrics
     comparison: Compare | None = None  # what `GET /compare` says, without its mergeable state

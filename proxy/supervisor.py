@@ -17,6 +17,7 @@ from . import messages
 from .comparison.epochs import Epochs
 from .log import logger
 from .telemetry.failures import Failures
+from .telemetry.records import Record
 from .telemetry.totals import Totals
 from .worker_process import WorkerProcess
 
@@ -56,11 +57,13 @@ class Supervisor:
         epochs: Epochs,
         wanted: int,
         silent_ticks: int = SILENT_TICKS,
+        told: Callable[[list[Record]], None] = lambda batch: None,
     ) -> None:
         self._loop = loop
         self._totals = totals
         self._failures = failures
         self._epochs = epochs
+        self._told = told
         self._silent_ticks = silent_ticks
         self.wanted = wanted
         self.workers: dict[int, WorkerProcess] = {}
@@ -167,6 +170,7 @@ class Supervisor:
             case messages.Records():
                 self._failures.take(worker.slot, notice)
                 self._epochs.take(notice.pairs)
+                self._told(notice.batch)
             case messages.Built(error=str(error)) if self._current and notice.version == self._current.version:
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()

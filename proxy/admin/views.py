@@ -53,6 +53,7 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
         counters=control.totals.counters(),
         failures=_failures(control),
         records_dropped=control.failures.dropped,
+        lost=control.losses.counts(),
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
         copies=compared.copies_of(control),
@@ -191,5 +192,7 @@ def _warnings(control: Control, status: Status) -> list[str]:
     if status.config.rejected is not None and status.config.rejected.stands:
         found.append("the configuration file was refused; the one before it serves on")
     found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
+    if control.access_log.problem:
+        found.append(f"the access log cannot be written: {control.access_log.problem}")
     found += compared.warnings_of(status.copies, status.keys)
     return found
