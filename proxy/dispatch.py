@@ -40,14 +40,15 @@ class Dispatch(Exchange, Caller, Waiter):
 
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
     each; `_pool`, where it has a place; `target` and `_call`, the call under way; `_tried`, the targets that could not
-    be reached; `_settled`, once its answer is decided without the backend, and `_over`, at its end; `account`, where
-    control may be told of it, with the times of its tokens in `stream`.
+    be reached; `_asked`, when a connection was asked for first, monotonic, 0 before; `_settled`, once its answer is
+    decided without the backend, and `_over`, at its end; `account`, where control may be told of it, with the times of
+    its tokens in `stream`.
     """
 
     __slots__ = (
-        "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane", "_pool",
-        "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer", "_tried",
-        "_upgrade", "account", "stream", "target",
+        "_asked", "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane",
+        "_pool", "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer",
+        "_tried", "_upgrade", "account", "stream", "target",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Dispatch(Exchange, Caller, Waiter):
         self.account: Account | None = None
         self.stream: StreamTimes | None = None
         self._tried: list[Target] = []
+        self._asked = 0.0
         self._resent = False
         self._over = False
         self._settled = False
@@ -114,13 +116,15 @@ class Dispatch(Exchange, Caller, Waiter):
         if backend.total_timeout:
             self._limit(backend.total_timeout)
         if self.copies is None:
+            self._asked = _now()
             if self.account is not None:
-                self.account.asked = _now()
+                self.account.asked = self._asked
             pool.connect(self, self._tried)
             return
         mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
+        self._asked = mirrored.asked
         if self.account is not None:
-            self.account.asked = mirrored.asked
+            self.account.asked = self._asked
         pool.connect(self, self._tried)
         mirrored.begin(self, self._spans)
 

@@ -37,11 +37,11 @@ class LiveExchange(Dispatch):
     """An exchange on its way. It is the `Caller` of its upstream call, and answers through its `Client`.
 
     Mutable state, beside that of `Dispatch`: `_begun`, whether the client has the head; `_outlet`, the answer's body
-    where it streams; `_reason`, why the answer is a refusal. What the exchange occupies (a place of the backend, a
-    timer, a task) is given back in `_complete` and nowhere else.
+    where it streams; `_answered`, when the backend's last byte came; `_reason`, why the answer is a refusal. What the
+    exchange occupies (a place of the backend, a timer, a task) is given back in `_complete` and nowhere else.
     """
 
-    __slots__ = ("_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status")
+    __slots__ = ("_answered", "_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status")
 
     def __init__(
         self, plane: DataPlane, client: ServerConnection, request: Request, route: Route, started: float,
@@ -51,7 +51,7 @@ class LiveExchange(Dispatch):
         self._started = started
         self._outlet: Outlet | None = None
         self._begun = False
-        self._first_byte = 0.0
+        self._first_byte = self._answered = 0.0
         self._sent_bytes = 0
         self._status = 0
         self._reason: Reason | None = None
@@ -187,6 +187,7 @@ class LiveExchange(Dispatch):
                 account.ended = self._first_byte
         if response.ended:
             self._call = None
+            self._answered = self._first_byte
         self._run_response(response, 0)
 
     def call_data(self, chunk: bytes, ended: bool) -> None:
@@ -195,8 +196,9 @@ class LiveExchange(Dispatch):
             self._mirrored.live_data(len(chunk), ended)
         if ended:
             self._call = None
+            self._answered = _now()
             if self.account is not None:
-                self.account.ended = _now()
+                self.account.ended = self._answered
         if self._outlet is not None:
             self._outlet.take(chunk, ended)
         elif ended:
@@ -339,7 +341,8 @@ class LiveExchange(Dispatch):
         first_byte = self._first_byte - self._started if self._first_byte else NEVER
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
-        stats.record(self._status, reason, first_byte, total, received, sent)
+        call = (self._answered or now) - self._asked if self._asked else NEVER
+        stats.record(self._status, reason, first_byte, total, received, sent, call)
         endpoint = None if self.target is None else self.target.label
         if reason is not None:
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)

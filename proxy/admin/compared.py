@@ -173,7 +173,10 @@ def _arms(control: Control, document: Document, calls: Mapping[CallKey, CallStat
         before = control.epochs.calls_before.get(key) or CallStats(key)
         statuses = Counter(now.statuses)
         statuses.subtract(before.statuses)
-        state = ArmState(subtract(now.total, before.total), subtract(now.first_byte, before.first_byte))
+        state = ArmState(
+            subtract(now.total_sketch(), before.total_sketch()),
+            subtract(now.first_byte.sketch, before.first_byte.sketch),
+        )
         found.append(
             Arm(
                 arm.route, arm.experiment, arm.arm, arm.backend, version, round(arm.share, 6),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from .sketch import insert
+from .sketch import Sketch, insert
 
 if TYPE_CHECKING:
     from .stats import CallKey
@@ -14,23 +14,52 @@ if TYPE_CHECKING:
 NEVER: Final = -1.0
 
 
+class Durations:
+    """Durations that are told together: how many of each length (sketch.py), and their sum in seconds."""
+
+    __slots__ = ("sketch", "sum_s")
+
+    def __init__(self) -> None:
+        self.sketch: Sketch = {}
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.sum_s += seconds
+        insert(self.sketch, seconds)
+
+
+class Answers:
+    """The exchanges that ended with one status. Their durations are shared by all statuses of a class."""
+
+    __slots__ = ("client", "count", "total")
+
+    def __init__(self, total: Durations, client: Durations) -> None:
+        self.count = 0
+        self.total = total
+        self.client = client
+
+
 class CallTally:
-    """The calls of one key since the worker started; the fields are those of `stats.CallStats`."""
+    """The calls of one key since the worker started; `stats.told` says what of it control is told.
+
+    Mutable state: `answers` by status, `total` and `client` by the first digit of the status: the durations of the
+    exchanges, and of the calls to the backend alone.
+    """
 
     __slots__ = (
-        "changed", "first_byte", "first_byte_s", "in_flight", "key", "p99_s", "reasons", "request_bytes",
-        "response_bytes", "statuses", "total", "total_s",
+        "answers", "changed", "client", "first_byte", "in_flight", "key", "p99_s", "reasons", "request_bytes",
+        "response_bytes", "total",
     )  # fmt: skip
 
     def __init__(self, key: CallKey) -> None:
         self.key = key
         self.in_flight = 0
-        self.statuses: dict[int, int] = {}
+        self.answers: dict[int, Answers] = {}
         self.reasons: dict[str, int] = {}
-        self.first_byte: dict[int, int] = {}
-        self.first_byte_s = 0.0
-        self.total: dict[int, int] = {}
-        self.total_s = 0.0
+        self.first_byte = Durations()
+        self.total: dict[int, Durations] = {}
+        self.client: dict[int, Durations] = {}
         self.request_bytes = 0
         self.response_bytes = 0
         self.changed = True  # since the last report
@@ -38,20 +67,39 @@ class CallTally:
 
     def record(
         self, status: int, reason: str | None, first_byte_s: float, total_s: float, request_bytes: int,
-        response_bytes: int,
+        response_bytes: int, client_s: float = NEVER,
     ) -> None:  # fmt: skip
-        """Count one call that is over. Times are seconds, below 0 for what never came; sizes are bytes of bodies."""
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+        """Count one call that is over. Times are seconds, below 0 for what never came; sizes are bytes of bodies.
+
+        `total_s` is that of the whole exchange (of a copy: since both calls were asked for), `client_s` that of the
+        live call alone, from asking for a connection to the backend's last byte.
+        """
+        answers = self.answers.get(status)
+        if answers is None:
+            answers = self._first(status)
+        answers.count += 1
         if reason is not None:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if first_byte_s >= 0.0:
-            self.first_byte_s += first_byte_s
-            insert(self.first_byte, first_byte_s)
-        self.total_s += total_s
-        insert(self.total, total_s)
+            self.first_byte.add(first_byte_s)
+        answers.total.add(total_s)
+        if client_s >= 0.0:
+            answers.client.add(client_s)
         self.request_bytes += request_bytes
         self.response_bytes += response_bytes
         self.changed = True
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many ended with each status; 0: none was told."""
+        return {status: answers.count for status, answers in self.answers.items()}
+
+    def _first(self, status: int) -> Answers:
+        digit = min(status // 100, 5)  # a status above 599 counts as 5xx: RFC 9110 section 15
+        answers = self.answers[status] = Answers(
+            self.total.setdefault(digit, Durations()), self.client.setdefault(digit, Durations())
+        )
+        return answers
 
 
 class CopyTally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..status import Status
-from .sketch import cumulative, edges
-from .stats import CallStats, CopyStats
+from .sketch import counts, edges
+from .stats import CallStats, CopyStats, Timed
 
 BOUNDS_S: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0,
@@ -75,11 +75,17 @@ class Bounds:
         self.seconds = tuple(bounds_s)
         self._edges = edges(self.seconds)
 
-    def of(self, sketch: Mapping[int, int], sum_s: float) -> Distribution:
-        """The sketch in these buckets: exact but for durations within 3 % of a bound."""
-        upto = cumulative(sketch, self._edges)
-        counts = [after - before for before, after in zip((0, *upto), (*upto, sum(sketch.values())), strict=True)]
-        return Distribution(self.seconds, tuple(counts), sum_s)
+    def of(self, timed: Timed) -> Distribution:
+        """The durations in these buckets: exact but for those within 3 % of a bound."""
+        return Distribution(self.seconds, tuple(counts(timed.sketch, self._edges)), timed.sum_s)
+
+    def by_class(
+        self, named: Iterable[tuple[tuple[object, ...], Mapping[int, Timed]]]
+    ) -> Iterator[tuple[tuple[object, ...], Distribution]]:
+        """One for each class of status: 2xx; none, where there was no status."""
+        for name, classes in named:
+            for digit, timed in sorted(classes.items()):
+                yield (*name, f"{digit}xx" if digit else "none"), self.of(timed)
 
 
 class Entry(NamedTuple):

@@ -21,12 +21,16 @@ def _live(sources: Sources) -> Iterator[tuple[_Name, CallStats]]:
             yield (key.route, key.backend, key.version, key.arm), call
 
 
-def _durations(sources: Sources) -> Iterator[tuple[_Name, Distribution]]:
-    return ((name, sources.bounds.of(call.total, call.total_s)) for name, call in _live(sources))
+def _durations(sources: Sources) -> Iterator[tuple[tuple[object, ...], Distribution]]:
+    return sources.bounds.by_class((name, call.total) for name, call in _live(sources))
+
+
+def _client_durations(sources: Sources) -> Iterator[tuple[tuple[object, ...], Distribution]]:
+    return sources.bounds.by_class((name, call.client) for name, call in _live(sources))
 
 
 def _first_bytes(sources: Sources) -> Iterator[tuple[_Name, Distribution]]:
-    return ((name, sources.bounds.of(call.first_byte, call.first_byte_s)) for name, call in _live(sources))
+    return ((name, sources.bounds.of(call.first_byte)) for name, call in _live(sources) if call.first_byte.sketch)
 
 
 def _requests(sources: Sources) -> Iterator[tuple[tuple[object, ...], int]]:
@@ -51,8 +55,12 @@ def _quantiles(sources: Sources) -> Iterator[tuple[tuple[object, ...], float | N
 
 LIVE: Final = (
     Entry(
-        "http.server.request.duration", "s", "histogram", _CALL,
+        "http.server.request.duration", "s", "histogram", (*_CALL, "status_class"),
         "From a request's head to the last byte of its answer.", _durations,
+    ),
+    Entry(
+        "http.client.request.duration", "s", "histogram", (*_CALL, "status_class"),
+        "From asking for a connection to the backend's last byte; live calls only.", _client_durations,
     ),
     Entry(
         "understudy.request.first_byte", "s", "histogram", _CALL,

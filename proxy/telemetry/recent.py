@@ -57,12 +57,14 @@ class Recent:
     def first_byte(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
         before = self._before.get(call.key)
-        return _latency(subtract(call.first_byte, before.first_byte) if before else call.first_byte)
+        now = call.first_byte.sketch
+        return _latency(subtract(now, before.first_byte.sketch) if before else now)
 
     def total(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
         before = self._before.get(call.key)
-        return _latency(subtract(call.total, before.total) if before else call.total)
+        now = call.total_sketch()
+        return _latency(subtract(now, before.total_sketch()) if before else now)
 
 
 def _latency(sketch: Sketch) -> Latency:

@@ -38,11 +38,11 @@ def _shadows(sources: Sources) -> Iterator[tuple[_Values, CallStats]]:
 
 
 def _durations(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return ((name, sources.bounds.of(call.total, call.total_s)) for name, call in _shadows(sources))
+    return sources.bounds.by_class((name, call.total) for name, call in _shadows(sources))
 
 
 def _first_bytes(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return ((name, sources.bounds.of(call.first_byte, call.first_byte_s)) for name, call in _shadows(sources))
+    return ((name, sources.bounds.of(call.first_byte)) for name, call in _shadows(sources) if call.first_byte.sketch)
 
 
 def _requests(sources: Sources) -> Iterator[tuple[_Values, int]]:
@@ -99,7 +99,7 @@ def _shares(sources: Sources) -> Iterator[tuple[_Values, float | None]]:
 
 SHADOWS: Final = (
     Entry(
-        "understudy.shadow.request.duration", "s", "histogram", _SHADOW,
+        "understudy.shadow.request.duration", "s", "histogram", (*_SHADOW, "status_class"),
         "From asking for both calls to the last byte of the shadow's answer.", _durations,
     ),
     Entry(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from math import exp, log
 from typing import Final, TypeAlias
 
@@ -55,16 +54,17 @@ def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
 
 
 def edges(bounds_s: Iterable[float]) -> tuple[int, ...]:
-    """The bucket that holds each of these durations, for `cumulative`."""
+    """The bucket that holds each of these durations, for `counts`."""
     return tuple(int(log(bound_s + SHIFT_S) * SCALE + OFFSET) for bound_s in bounds_s)
 
 
-def cumulative(sketch: Mapping[int, int], bounds: Sequence[int]) -> list[int]:
-    """How many durations were at most each rising bound of `edges`, exact but for the one bucket that holds it."""
-    counts = [0] * (len(bounds) + 1)
+def counts(sketch: Mapping[int, int], bounds: Sequence[int]) -> list[int]:
+    """How many durations were between each two of the rising bounds of `edges`, the upper one included, and last how
+    many were above all; exact but for the buckets that hold the bounds."""
+    found = [0] * (len(bounds) + 1)
     for index, count in sketch.items():
-        counts[bisect_left(bounds, index)] += count
-    return list(accumulate(counts))[:-1]
+        found[bisect_left(bounds, index)] += count
+    return found
 
 
 def middle(index: int) -> float:

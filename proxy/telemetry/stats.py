@@ -13,9 +13,10 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from ...filters.api import KeyUse
-from .count import CallTally, CopyTally
+from .count import CallTally, CopyTally, Durations
 from .pairs import PairSheet
 from .records import FailedExchange, Records
+from .sketch import Sketch, add
 
 
 class CallKey(NamedTuple):
@@ -28,23 +29,43 @@ class CallKey(NamedTuple):
     arm: str = ""  # of a split; "" where none chose
 
 
+MOST_KEYS: Final = 10_000
+"""Names of past configurations stay until the program ends; what a bound of this size refuses is counted together."""
+
+OVERFLOW: Final = "(overflow)"
+"""Stands for the names that were refused; no name in a configuration has parentheses."""
+
+
+class Timed(msgspec.Struct, array_like=True):
+    """Durations in seconds that are told together."""
+
+    sketch: dict[int, int] = {}  # sketch.py
+    sum_s: float = 0.0
+
+
 class CallStats(msgspec.Struct, array_like=True):
     """The calls of one key, as told to control.
 
-    Times are seconds, sizes bytes of bodies. Of a shadow, `statuses` are what it answered and `reasons` why a copy got
-    no whole answer.
+    Sizes are bytes of bodies. Of a shadow, `statuses` are what it answered and `reasons` why a copy got no whole
+    answer. Durations by class are by the first digit of the status; 0: there was none.
     """
 
     key: CallKey
     in_flight: int = 0
     statuses: dict[int, int] = {}  # what the client was told; 0: it left before an answer
     reasons: dict[str, int] = {}
-    first_byte: dict[int, int] = {}  # sketch.py
-    first_byte_s: float = 0.0
-    total: dict[int, int] = {}
-    total_s: float = 0.0
+    first_byte: Timed = msgspec.field(default_factory=Timed)
+    total: dict[int, Timed] = {}  # of exchanges, by class
+    client: dict[int, Timed] = {}  # of live calls to the backend alone, by class
     request_bytes: int = 0
     response_bytes: int = 0
+
+    def total_sketch(self) -> Sketch:
+        """The durations of all classes together, in a dict of the caller's own."""
+        found: Sketch = {}
+        for timed in self.total.values():
+            add(found, timed.sketch)
+        return found
 
 
 SIZE_CLASSES: Final = (1 << 10, 16 << 10, 256 << 10, 1 << 20, 8 << 20)
@@ -116,25 +137,34 @@ class Stats:
     def call(
         self, route: str, backend: str, version: str, role: Literal["live", "shadow"] = "live", arm: str = ""
     ) -> CallTally:
-        """The tally of this key, the same object every time."""
+        """The tally of this key, the same object every time; past `MOST_KEYS` one for all that are new."""
         key = CallKey(route, backend, version, role, arm)
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = CallTally(key)
+            if len(self._calls) >= MOST_KEYS:
+                self.count("metrics_overflow")
+                key = CallKey(OVERFLOW, OVERFLOW, "", role)
+            call = self._calls.setdefault(key, CallTally(key))
         return call
 
     def copies_of(self, route: str, shadow: str) -> CopyTally:
-        """The tally of the copies for this shadow, the same object every time."""
+        """The tally of the copies for this shadow, likewise."""
         copies = self._copies.get((route, shadow))
         if copies is None:
-            copies = self._copies[route, shadow] = CopyTally(route, shadow, len(SIZE_CLASSES) + 1)
+            if len(self._copies) >= MOST_KEYS:
+                self.count("metrics_overflow")
+                route = shadow = OVERFLOW
+            copies = self._copies.setdefault((route, shadow), CopyTally(route, shadow, len(SIZE_CLASSES) + 1))
         return copies
 
     def key_use(self, experiment: str) -> KeyUse:
-        """How the keys of this split are spread, the same object every time."""
+        """How the keys of this split are spread, likewise."""
         use = self.keys.get(experiment)
         if use is None:
-            use = self.keys[experiment] = KeyUse(experiment)
+            if len(self.keys) >= MOST_KEYS:
+                self.count("metrics_overflow")
+                experiment = OVERFLOW
+            use = self.keys.setdefault(experiment, KeyUse(experiment))
         return use
 
     def count(self, name: str, by: int = 1) -> None:
@@ -177,8 +207,21 @@ class Stats:
 
 def told(call: CallTally) -> CallStats:
     """What is told of a tally. It shares the tally's dicts: encode it before the tally goes on."""
-    return CallStats(**{name: getattr(call, name) for name in _CALL_FIELDS})
+    return CallStats(
+        call.key,
+        call.in_flight,
+        call.statuses,
+        call.reasons,
+        Timed(call.first_byte.sketch, call.first_byte.sum_s),
+        _timed(call.total),
+        _timed(call.client),
+        call.request_bytes,
+        call.response_bytes,
+    )
 
 
-_CALL_FIELDS: Final = CallStats.__struct_fields__
+def _timed(classes: dict[int, Durations]) -> dict[int, Timed]:
+    return {digit: Timed(each.sketch, each.sum_s) for digit, each in classes.items() if each.sketch}
+
+
 _COPY_FIELDS: Final = CopyStats.__struct_fields__

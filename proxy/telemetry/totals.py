@@ -9,7 +9,7 @@ from typing import Final
 from ...filters.keyuse import MOST_HOT, KeyUse
 from ..messages import Report
 from .sketch import add
-from .stats import SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge
+from .stats import MOST_KEYS, OVERFLOW, SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge, Timed
 
 
 class Totals:
@@ -26,6 +26,7 @@ class Totals:
         self._retired_listeners: dict[str, ListenerGauge] = {}
         self._retired_copies: dict[tuple[str, str], CopyStats] = {}
         self._retired_keys: dict[str, KeyUse] = {}
+        self._known: set[CallKey] = set()
 
     def update(self, worker: int, report: Report) -> None:
         """Take a worker's report; what it leaves out stays as it was."""
@@ -36,10 +37,12 @@ class Totals:
         calls = self._calls.setdefault(worker, {})
         for call in report.calls:
             calls[call.key] = call
+            if len(self._known) < MOST_KEYS:
+                self._known.add(call.key)
 
     def retire(self, worker: int) -> None:
         """The worker is gone: keep its sums, forget what was in flight and connected."""
-        _merge(self._retired_calls, self._calls.pop(worker, {}).values())
+        self._merge(self._retired_calls, self._calls.pop(worker, {}).values())
         for call in self._retired_calls.values():
             call.in_flight = 0
         report = self._reports.pop(worker, None)
@@ -60,17 +63,25 @@ class Totals:
     def calls(self) -> dict[CallKey, CallStats]:
         """Fresh sums, the caller's own, in the order of names."""
         sums: dict[CallKey, CallStats] = {}
-        _merge(sums, self._retired_calls.values())
+        self._merge(sums, self._retired_calls.values())
         for calls in self._calls.values():
-            _merge(sums, calls.values())
+            self._merge(sums, calls.values())
         return dict(sorted(sums.items()))
+
+    def _merge(self, sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
+        for call in calls:
+            _add_call(sums, self._bounded(call.key), call)
+
+    def _bounded(self, key: CallKey) -> CallKey:
+        """The key, or the one for all that came when there were `MOST_KEYS`: several workers know more than one."""
+        return key if key in self._known else CallKey(OVERFLOW, OVERFLOW, "", key.role)
 
     def requests(self) -> Counter[CallKey]:
         """How many exchanges ended, by key: cheaper than `calls`."""
         sums: Counter[CallKey] = Counter()
         for calls in (self._retired_calls, *self._calls.values()):
             for key, call in calls.items():
-                sums[key] += sum(call.statuses.values())
+                sums[self._bounded(key)] += sum(call.statuses.values())
         return sums
 
     def counters(self) -> dict[str, int]:
@@ -125,22 +136,27 @@ class Totals:
         return dict(sorted(sums.items()))
 
 
-def _merge(sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
-    for call in calls:
-        total = sums.get(call.key)
-        if total is None:
-            total = sums[call.key] = CallStats(call.key)
-        total.in_flight += call.in_flight
-        for status, count in call.statuses.items():
-            total.statuses[status] = total.statuses.get(status, 0) + count
-        for reason, count in call.reasons.items():
-            total.reasons[reason] = total.reasons.get(reason, 0) + count
-        add(total.first_byte, call.first_byte)
-        add(total.total, call.total)
-        total.first_byte_s += call.first_byte_s
-        total.total_s += call.total_s
-        total.request_bytes += call.request_bytes
-        total.response_bytes += call.response_bytes
+def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> None:
+    total = sums.get(key)
+    if total is None:
+        total = sums[key] = CallStats(key)
+    total.in_flight += call.in_flight
+    for status, count in call.statuses.items():
+        total.statuses[status] = total.statuses.get(status, 0) + count
+    for reason, count in call.reasons.items():
+        total.reasons[reason] = total.reasons.get(reason, 0) + count
+    _add_timed(total.first_byte, call.first_byte)
+    for digit, timed in call.total.items():
+        _add_timed(total.total.setdefault(digit, Timed()), timed)
+    for digit, timed in call.client.items():
+        _add_timed(total.client.setdefault(digit, Timed()), timed)
+    total.request_bytes += call.request_bytes
+    total.response_bytes += call.response_bytes
+
+
+def _add_timed(sums: Timed, timed: Timed) -> None:
+    add(sums.sketch, timed.sketch)
+    sums.sum_s += timed.sum_s
 
 
 def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:

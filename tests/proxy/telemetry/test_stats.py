@@ -1,5 +1,6 @@
 """What a worker counts: one exchange in, the right numbers out, and the quantiles within their promised error."""
 
+from itertools import accumulate
 from math import ceil
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.telemetry import sketch
 from understudy.proxy.telemetry.count import NEVER
-from understudy.proxy.telemetry.stats import CallStats, Stats, told
+from understudy.proxy.telemetry.stats import OVERFLOW, CallKey, CallStats, Stats, told
 
 durations_s = st.floats(min_value=1e-4, max_value=3500.0)
 
@@ -17,11 +18,54 @@ def test_record_counts_status_reason_sizes_and_both_latencies() -> None:
     call = Stats().call("iris", "stable", "7")
     call.record(200, None, 0.010, 0.020, 100, 1000)
     call.record(503, "overloaded", NEVER, 0.001, 50, 10)
-    assert call.statuses == {200: 1, 503: 1}
-    assert call.reasons == {"overloaded": 1}
-    assert (call.request_bytes, call.response_bytes) == (150, 1010)
-    assert (sum(call.first_byte.values()), sum(call.total.values())) == (1, 2)
-    assert call.total_s == pytest.approx(0.021)
+    seen = told(call)
+    assert seen.statuses == {200: 1, 503: 1}
+    assert seen.reasons == {"overloaded": 1}
+    assert (seen.request_bytes, seen.response_bytes) == (150, 1010)
+    assert (sum(seen.first_byte.sketch.values()), sum(seen.total_sketch().values())) == (1, 2)
+    assert {digit: timed.sum_s for digit, timed in seen.total.items()} == {2: 0.020, 5: 0.001}
+    assert seen.client == {}
+
+
+def test_durations_are_kept_by_the_class_of_the_status() -> None:
+    call = Stats().call("iris", "stable", "7")
+    for status in (0, 101, 200, 204, 302, 404, 500, 503, 599, 600, 999):
+        call.record(status, None, NEVER, 0.5, 0, 0, 0.25)
+    seen = told(call)
+    expected = {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 5}  # above 599 is 5xx: RFC 9110 section 15
+    assert {digit: sum(timed.sketch.values()) for digit, timed in seen.total.items()} == expected
+    assert {digit: timed.sum_s for digit, timed in seen.client.items()} == {d: n / 4 for d, n in expected.items()}
+    assert sum(seen.statuses.values()) == sum(seen.total_sketch().values()) == 11
+    assert len(seen.statuses) == 11
+
+
+def test_only_a_call_that_was_made_has_a_duration_of_its_own() -> None:
+    call = Stats().call("iris", "stable", "7")
+    call.record(200, None, 0.01, 0.02, 0, 0, 0.015)
+    call.record(200, None, NEVER, 0.02, 0, 0)
+    seen = told(call)
+    assert seen.client[2].sum_s == 0.015
+    assert (sum(seen.client[2].sketch.values()), sum(seen.total[2].sketch.values())) == (1, 2)
+
+
+def test_names_past_the_bound_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.proxy.telemetry.stats.MOST_KEYS", 2)
+    stats = Stats()
+    calls = [stats.call("r", "b", str(version)) for version in range(4)]
+    assert [each.key.version for each in calls] == ["0", "1", "", ""]
+    assert calls[2] is calls[3]
+    assert calls[2].key == CallKey(OVERFLOW, OVERFLOW, "")
+    assert stats.call("r", "b", "5", "shadow").key == CallKey(OVERFLOW, OVERFLOW, "", "shadow")
+    assert stats.call("r", "b", "1") is calls[1]
+    copies = [stats.copies_of("r", str(shadow)) for shadow in range(4)]
+    assert [(each.route, each.shadow) for each in copies[1:]] == [
+        ("r", "1"),
+        (OVERFLOW, OVERFLOW),
+        (OVERFLOW, OVERFLOW),
+    ]
+    keys = [stats.key_use(str(experiment)) for experiment in range(3)]
+    assert [each.experiment for each in keys] == ["0", "1", OVERFLOW]
+    assert stats.counters == {"metrics_overflow": 6}
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 3600.0, 3e7])
@@ -30,7 +74,8 @@ def test_no_duration_is_lost_at_the_borders(seconds: float) -> None:
     call.record(200, None, seconds, seconds, 0, 0)
     counted: sketch.Sketch = {}
     sketch.insert(counted, seconds)
-    assert call.total == call.first_byte == counted
+    seen = told(call)
+    assert seen.total_sketch() == seen.first_byte.sketch == counted
     (index,) = counted
     assert 0 <= index < sketch.SIZE
 
@@ -67,20 +112,22 @@ def test_adding_two_sketches_is_counting_in_one(ours_s: list[float], theirs_s: l
 
 
 @given(st.lists(durations_s, min_size=1))
-def test_cumulative_counts_are_exact_but_for_the_bucket_of_the_bound(values_s: list[float]) -> None:
+def test_counts_are_exact_but_for_the_bucket_of_the_bound(values_s: list[float]) -> None:
     counted: sketch.Sketch = {}
     for value_s in values_s:
         sketch.insert(counted, value_s)
     bounds_s = [0.001, 0.1, 10.0]
-    for bound_s, count in zip(bounds_s, sketch.cumulative(counted, sketch.edges(bounds_s)), strict=True):
+    counts = sketch.counts(counted, sketch.edges(bounds_s))
+    assert sum(counts) == len(values_s)
+    for bound_s, count in zip(bounds_s, accumulate(counts[:-1]), strict=True):
         assert sum(v <= bound_s * 0.97 for v in values_s) <= count <= sum(v <= bound_s * 1.031 for v in values_s)
 
 
 def test_the_same_names_give_the_same_object_and_others_their_own_numbers() -> None:
     stats = Stats()
     stats.call("r", "b", "1").record(200, None, NEVER, 0.0, 0, 0)
-    assert stats.call("r", "b", "1").statuses == {200: 1}
-    assert stats.call("r", "b", "2").statuses == {}
+    assert told(stats.call("r", "b", "1")).statuses == {200: 1}
+    assert told(stats.call("r", "b", "2")).statuses == {}
     assert len(list(stats.calls())) == 2
 
 

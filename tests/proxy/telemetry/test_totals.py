@@ -9,8 +9,8 @@ from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
 from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
-from understudy.proxy.telemetry.sketch import add
 from understudy.proxy.telemetry.stats import (
+    OVERFLOW,
     CallKey,
     CallStats,
     CopyStats,
@@ -45,8 +45,8 @@ def test_two_workers_are_summed() -> None:
     assert total.statuses == {200: 3, 503: 4}
     assert total.reasons == {"overloaded": 4}
     assert (total.in_flight, total.request_bytes, total.response_bytes) == (3, 70, 700)
-    assert sum(total.total.values()) == sum(total.first_byte.values()) == 7
-    assert total.total_s == pytest.approx(0.07)
+    assert sum(total.total_sketch().values()) == sum(total.first_byte.sketch.values()) == 7
+    assert sum(timed.sum_s for timed in total.total.values()) == pytest.approx(0.07)
     assert totals.counters() == {"rare": 1, "retries": 6}
     assert totals.requests() == {KEY: 7}
 
@@ -84,9 +84,38 @@ def test_reading_sums_does_not_change_them() -> None:
     totals.update(1, report(call(2)))
     first = totals.calls()[KEY]
     first.statuses[200] = 1000
-    first.total[0] = 1000
+    first.total[2].sketch[0] = 1000
+    first.first_byte.sketch[0] = 1000
     assert totals.calls()[KEY].statuses == {200: 5}
-    assert sum(totals.calls()[KEY].total.values()) == 5
+    assert sum(totals.calls()[KEY].total_sketch().values()) == 5
+    assert sum(totals.calls()[KEY].first_byte.sketch.values()) == 5
+
+
+def test_classes_of_two_workers_are_summed_each() -> None:
+    totals = Totals()
+    totals.update(0, report(call(3)))
+    totals.update(1, report(call(4, status=503)))
+    totals.retire(1)
+    totals.update(2, report(call(5, status=503)))
+    (total,) = totals.calls().values()
+    assert {digit: sum(timed.sketch.values()) for digit, timed in total.total.items()} == {2: 3, 5: 9}
+    assert total.total[5].sum_s == pytest.approx(0.09)
+
+
+def test_keys_past_the_bound_are_one_and_never_go_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.proxy.telemetry.totals.MOST_KEYS", 2)
+    totals = Totals()
+    others = [CallStats(CallKey("r", "b", str(version)), statuses={200: 1}) for version in range(2, 5)]
+    totals.update(0, report(call(3), *others))
+    totals.update(1, report(*others[1:]))
+    shadow = CallStats(CallKey("r", "b", "9", "shadow"), statuses={200: 7})
+    totals.update(1, report(shadow))
+    rest = CallKey(OVERFLOW, OVERFLOW, "")
+    expected = {KEY: 3, others[0].key: 1, rest: 4, rest._replace(role="shadow"): 7}
+    assert totals.requests() == expected
+    assert {key: sum(each.statuses.values()) for key, each in totals.calls().items()} == expected
+    totals.retire(1)
+    assert totals.requests() == expected
 
 
 def test_an_endpoint_is_up_when_every_worker_says_so() -> None:
@@ -131,14 +160,12 @@ def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
     pass_time(2)
     assert recent.errors(totals.calls()[KEY]) is None
     assert recent.total(totals.calls()[KEY]).p99 is None
-    slow_then_fast = call(100, status=500, seconds=1.0)
-    fast = CallTally(KEY)
+    both = CallTally(KEY)
+    for _ in range(100):
+        both.record(500, "overloaded", 1.0, 1.0, 10, 100)
     for _ in range(50):
-        fast.record(200, None, 0.002, 0.004, 0, 0)
-    slow_then_fast.statuses |= fast.statuses
-    add(slow_then_fast.first_byte, fast.first_byte)
-    add(slow_then_fast.total, fast.total)
-    totals.update(0, report(slow_then_fast))
+        both.record(200, None, 0.002, 0.004, 0, 0)
+    totals.update(0, report(told(both)))
     now = totals.calls()[KEY]
     assert recent.errors(now) == 0.0
     assert recent.first_byte(now).p99 == pytest.approx(2, rel=0.02)
