@@ -12,9 +12,9 @@ import msgspec
 
 from . import admin_client
 from .comparison.merging import Merged, Unusable, merge, read
-from .comparison.view import Arm, Compare, Side
-from .comparison.words import block
-from .text import milliseconds, now_text, percent, table
+from .comparison.view import Compare
+from .comparison.words import arms, block
+from .text import now_text
 
 ASKED_AT_ONCE = 16
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -48,26 +48,13 @@ def screen(merged: Merged) -> str:
     """The merged comparison as text, without a final line break."""
     compare = merged.compare
     config = f"config {compare.config.hash[:6]}" if compare.config is not None else "config -"
-    lines = [f"understudy compare  {compare.instance}  {config}", *block(compare), *_arms(compare.arms)]
+    lines = [f"understudy compare  {compare.instance}  {config}", *block(compare), *arms(compare)]
     if not compare.pairs:
         lines.append("PAIRS  none: nothing was mirrored")
     if compare.lost or compare.late:
         lines.append(f"LOST  records {compare.lost:,}  pairs of former epochs {compare.late:,}")
     warnings = merged.warnings or ["none"]
     return "\n".join([*lines, f"WARN  {warnings[0]}", *(f"      {line}" for line in warnings[1:])])
-
-
-def _arms(arms: list[Arm]) -> list[str]:
-    if not arms:
-        return []
-    rows = [("EXPERIMENT", "ROUTE", "ARM", "BACKEND", "WANT%", "GOT%", "REQUESTS", "5XX", "TOTAL p50/p99")]
-    for each in arms:
-        total = each.latency_ms.total
-        rows.append((
-            each.experiment, each.route, each.arm, str(Side(each.backend, each.version)), percent(each.want),
-            percent(each.got), f"{each.requests:,}", f"{each.errors:,}", milliseconds(total.p50, total.p99),
-        ))  # fmt: skip
-    return table(rows, left=4)
 
 
 def _read(source: str) -> Compare | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .comparison.words import block
+from .comparison.words import arms, block
 from .status import Call, Copies, LatencyMs, Status
 from .text import counts, milliseconds, percent, size, table
 
@@ -18,9 +18,11 @@ CALLS_HEAD = (
 
 def screen(status: Status) -> str:
     """The whole screen, without a final line break."""
-    return "\n".join([_headline(status), *_calls(status), *(block(status.comparison) if status.comparison else ()),
-                      *_copies(status), *_keys(status), *_answers(status), *_pools(status), *_listeners(status),
-                      *_processes(status), *_failures(status), *_warnings(status)])  # fmt: skip
+    compare = status.comparison
+    return "\n".join([_headline(status), *_calls(status), *_streams(status), *(block(compare) if compare else ()),
+                      *(arms(compare) if compare else ()), *_copies(status), *_keys(status), *_answers(status),
+                      *_pools(status), *_listeners(status), *_processes(status), *_failures(status),
+                      *_warnings(status)])  # fmt: skip
 
 
 def _headline(status: Status) -> str:
@@ -44,7 +46,7 @@ def _calls(status: Status) -> Iterator[str]:
     for call in (call for call in status.calls if call in busiest):
         ups, all_ = up.get((call.backend, call.role), (0, 0))
         rows.append((
-            call.route or "(none)", _backend(call), call.version or "-", call.role if call.backend else "-",
+            call.route or "(none)", call.backend or "-", call.version or "-", call.role if call.backend else "-",
             percent(call.want), percent(call.got), _rate(call.rate_per_s),
             f"{call.in_flight}/{'-' if call.max_in_flight is None else call.max_in_flight}",
             percent(call.errors_ratio, 2), _latency(call.first_byte_ms), _latency(call.total_ms),
@@ -53,6 +55,19 @@ def _calls(status: Status) -> Iterator[str]:
     yield from table(rows, left=4)
     if len(status.calls) > len(busiest):
         yield f"… and {len(status.calls) - len(busiest)} more; --json has all"
+
+
+def _streams(status: Status) -> Iterator[str]:
+    """How the tokens of streamed answers came lately, where there were any."""
+    rows = [
+        (call.route, call.backend, call.version or "-", call.role, _latency(call.first_token_ms),
+         _latency(call.per_chunk_ms))
+        for call in status.calls[:MOST_ROWS]
+        if call.first_token_ms.p50 is not None
+    ]  # fmt: skip
+    if rows:
+        head = ("STREAMS", "BACKEND", "VER", "ROLE", "FIRST TOKEN p50/p99", "PER CHUNK p50/p99")
+        yield from table([head, *rows], left=4)
 
 
 def _copies(status: Status) -> Iterator[str]:
@@ -163,11 +178,6 @@ def _warnings(status: Status) -> Iterator[str]:
     yield from (f"      {line}" for line in lines[1:])
 
 
-def _backend(call: Call) -> str:
-    """With the arm where its name is not the backend's own: the arms of an A/A test share one."""
-    return call.backend or "-" if call.arm in ("", call.backend) else f"{call.backend}/{call.arm}"
-
-
 def _rate(per_s: float | None) -> str:
     if per_s is None:
         return "-"
@@ -179,7 +189,7 @@ def _latency(latency: LatencyMs) -> str:
 
 
 def _name(call: Call) -> str:
-    name = f"{_backend(call)}@{call.version}" if call.version else _backend(call)
+    name = f"{call.backend or '-'}@{call.version}" if call.version else call.backend or "-"
     return f"{name} (shadow)" if call.role == "shadow" else name
 
 

@@ -23,13 +23,13 @@ class LatencyMs(msgspec.Struct):
 
 
 class Call(msgspec.Struct):
-    """One backend version on one route. Counts are since the program started, rates and latencies recent."""
+    """One backend version on one route, whichever arm or flag chose it. Counts are since the program started, rates and
+    latencies recent; arms are in `Status.comparison`."""
 
     route: str
     backend: str
     version: str
     role: Literal["live", "shadow"]
-    arm: str  # of a split; "" where none chose
     requests: int
     rate_per_s: float | None
     in_flight: int
@@ -39,6 +39,8 @@ class Call(msgspec.Struct):
     reasons: dict[str, int]
     first_byte_ms: LatencyMs
     total_ms: LatencyMs
+    first_token_ms: LatencyMs  # of streams of events, to the first with content
+    per_chunk_ms: LatencyMs  # and the mean time between two of them
     request_bytes: int
     response_bytes: int
     want: float | None = (

@@ -72,17 +72,22 @@ def compare_of(control: Control, calls: Mapping[CallKey, CallStats], *, with_sta
 
 
 def shares(control: Control, calls: Mapping[CallKey, CallStats]) -> dict[CallKey, Share]:
-    """Of every arm and shadow of the running configuration."""
+    """Of every backend with arms and of every shadow of the running configuration; keys have no arm."""
     running = control.configuration.running
     if running is None:
         return {}
     document = running.document
     found: dict[CallKey, Share] = {}
     drawn = _drawn(control, calls)
+    wanted: dict[CallKey, float] = {}
+    got: Counter[CallKey] = Counter()
     for arm in _configured_arms(document):
-        key = CallKey(arm.route, arm.backend, document.backends[arm.backend].version, "live", arm.arm)
-        call = calls.get(key)
-        found[key] = Share(arm.share, _ratio(_requests(control, call) if call else 0, drawn[arm.route]))
+        key = CallKey(arm.route, arm.backend, document.backends[arm.backend].version)
+        call = calls.get(key._replace(arm=arm.arm))
+        wanted[key] = wanted.get(key, 0.0) + arm.share
+        got[key] += _requests(control, call) if call else 0
+    for key, share in wanted.items():
+        found[key] = Share(round(share, 6), _ratio(got[key], drawn[key.route]))
     copies = control.totals.copies()
     for route, part in shadows(document):
         key = CallKey(route, part.backend, document.backends[part.backend].version, "shadow")

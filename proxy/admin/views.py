@@ -17,6 +17,7 @@ from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
 from ..telemetry.stats import CallKey, CallStats
+from ..telemetry.totals import by_backend
 from ..text import now_text
 from . import compared
 from .compared import INSTANCE
@@ -108,7 +109,9 @@ def _calls(control: Control, calls: Mapping[CallKey, CallStats]) -> list[Call]:
     budgets = compared.budgets(running.document) if running else {}
     shares = compared.shares(control, calls)
     found = []
-    for key, call in sorted(calls.items(), key=lambda item: (item[0].route, item[0].role, item[0])):
+    for key, call in sorted(
+        by_backend(calls.values()).items(), key=lambda item: (item[0].route, item[0].role, item[0])
+    ):
         backend = backends.get(key.backend)
         most = backend.max_in_flight if backend is not None else None
         if key.role == "shadow":
@@ -124,7 +127,6 @@ def _call(recent: Recent, call: CallStats, max_in_flight: int | None, share: com
         backend=call.key.backend,
         version=call.key.version,
         role=call.key.role,
-        arm=call.key.arm,
         requests=sum(call.statuses.values()),
         rate_per_s=None if rate_per_s is None else round(rate_per_s, 2),
         in_flight=call.in_flight,
@@ -134,6 +136,8 @@ def _call(recent: Recent, call: CallStats, max_in_flight: int | None, share: com
         reasons=dict(sorted(call.reasons.items())),
         first_byte_ms=_latency(recent.first_byte(call)),
         total_ms=_latency(recent.total(call)),
+        first_token_ms=_latency(recent.first_token(call)),
+        per_chunk_ms=_latency(recent.per_chunk(call)),
         request_bytes=call.request_bytes,
         response_bytes=call.response_bytes,
         want=share.want,

@@ -41,10 +41,12 @@ class State(msgspec.Struct):
     total: SeriesState = msgspec.field(default_factory=SeriesState)
     first_byte: SeriesState = msgspec.field(default_factory=SeriesState)
     gap: SeriesState = msgspec.field(default_factory=SeriesState)
+    first_token: SeriesState = msgspec.field(default_factory=SeriesState)
+    per_chunk: SeriesState = msgspec.field(default_factory=SeriesState)
 
 
 _SERIES = SeriesState.__struct_fields__
-_MEASURES = ("total", "first_byte", "gap")
+_MEASURES = ("total", "first_byte", "gap", "first_token", "per_chunk")
 _PLAIN = tuple(name for name in State.__struct_fields__ if name not in _MEASURES)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import log
 from typing import TYPE_CHECKING, Final
 
-from ..telemetry.pairs import count_of, figures_of
+from ..telemetry.pairs import count_of, figures_of, streams_of
 from ..telemetry.sketch import add, insert
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Sums:
     """
 
     __slots__ = (
-        "calibration", "censored", "complete", "dropped", "failed", "first_byte", "gap", "live_failed", "other_class",
-        "selected", "sent", "statuses", "tainted", "total",
+        "calibration", "censored", "complete", "dropped", "failed", "first_byte", "first_token", "gap", "live_failed",
+        "other_class", "per_chunk", "selected", "sent", "statuses", "tainted", "total",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -99,6 +99,8 @@ class Sums:
         self.total = Series()
         self.first_byte = Series()
         self.gap = Series()
+        self.first_token = Series()
+        self.per_chunk = Series()
 
     def add(self, told: PairsOfKind) -> None:
         """Add selected copies of one kind, whatever became of them."""
@@ -145,6 +147,31 @@ class Sums:
                     self.first_byte.add(live_first_ms, shadow_ms, True)
             if live_gap_ms >= 0.0 and gap_ms >= 0.0:
                 self.gap.add(live_gap_ms, gap_ms, cut)
+        if told.streams:
+            self._measure_streams(told, censored)
+
+    def _measure_streams(self, told: PairsOfKind, censored: bool) -> None:
+        """Add the first token, and the time between two. A copy that was cut before its first token would have needed
+        longer; one that was cut behind it has been silent since its last."""
+        for figures, streams in zip(figures_of(told), streams_of(told), strict=True):
+            _, total_ms, head_ms, ended_ms, _, _, _, _, _ = figures
+            live_ms, live_between_ms, _, first_ms, between_ms, chunks = streams
+            if total_ms < 0.0 or live_ms < 0.0:
+                continue
+            cut = censored or ended_ms < 0.0
+            shadow_ms = max(ended_ms, 0.0)
+            if first_ms < 0.0:
+                if cut and (chunks == 0 or head_ms < 0.0):
+                    self.first_token.add(live_ms, shadow_ms, True)
+                continue
+            self.first_token.add(live_ms, first_ms, False)
+            if live_between_ms < 0.0:
+                continue
+            if cut:
+                least_ms = max(shadow_ms - first_ms, 0.0) / max(chunks, 1)
+                self.per_chunk.add(live_between_ms, max(between_ms, least_ms), between_ms < 0.0)
+            elif between_ms >= 0.0:
+                self.per_chunk.add(live_between_ms, between_ms, False)
 
     def _count_statuses(self, live: int, shadow: int, pairs: int) -> None:
         both = live * SIDE + shadow
@@ -172,6 +199,8 @@ class Sums:
         self.total.merge(other.total)
         self.first_byte.merge(other.first_byte)
         self.gap.merge(other.gap)
+        self.first_token.merge(other.first_token)
+        self.per_chunk.merge(other.per_chunk)
 
 
 class Book:

@@ -103,12 +103,12 @@ class Measure(msgspec.Struct):
 
 
 class Latency(msgspec.Struct):
-    """What is measured of an exchange; null: nothing was."""
+    """What is measured of an exchange; null: nothing was. Tokens are those of server-sent events."""
 
     total: Measure
     first_byte: Measure
-    time_to_first_token: Measure | None = None
-    time_per_output_chunk: Measure | None = None
+    time_to_first_token: Measure | None = None  # to the first event with content
+    time_per_output_chunk: Measure | None = None  # mean time between two of them
     longest_gap: Measure | None = None  # within an answer's body
 
 
@@ -207,7 +207,11 @@ def comparison_of(
         calibration=sums.calibration,
         counts=_counts(sums, exchanges),
         latency_ms=Latency(
-            total, measure_of(sums.first_byte), longest_gap=measure_of(sums.gap) if sums.gap.pairs else None
+            total,
+            measure_of(sums.first_byte),
+            _measured(sums.first_token),
+            _measured(sums.per_chunk),
+            _measured(sums.gap),
         ),
         status=_statuses(sums.statuses),
         verdict=Verdict(verdict(total.ratio.low, total.ratio.high, tolerance), tolerance),
@@ -219,6 +223,10 @@ def measure_of(series: Series) -> Measure:
     """Quantiles of both sides, and the ratio."""
     shadow = quantiles(series.shadow, series.cut, 0.5, 0.9, 0.99)
     return Measure(live_ms(series.live), _shadow_ms(*shadow), _ratio(series))
+
+
+def _measured(series: Series) -> Measure | None:
+    return measure_of(series) if series.pairs else None
 
 
 def live_ms(sketch: Mapping[int, int]) -> LiveMs:

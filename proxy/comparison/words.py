@@ -1,11 +1,11 @@
-"""The comparison in words: the PAIRS block of the screens."""
+"""The comparison in words: the PAIRS, TOKENS and ARMS blocks of the screens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ..text import milliseconds, percent, table
-from .view import Compare, Comparison, Counts, Measure, Ratio, Verdict
+from .view import Arm, Compare, Comparison, Counts, Measure, Ratio, Side, Verdict
 
 MOST_ROWS = 20
 MOST_REASONS = 4
@@ -14,10 +14,13 @@ HEAD = (
     "ROUTE", "LIVE", "SHADOW", "PAIRS", "RATIO [95%]", "LIVE p50/p99", "SHADOW p50/p99", "STATUS=", "CENSORED",
     "DROPPED",
 )  # fmt: skip
+TOKENS_HEAD = ("TOKENS", "LIVE", "SHADOW", "OF", "PAIRS", "RATIO [95%]", "LIVE p50/p99", "SHADOW p50/p99")
+ARMS_HEAD = ("ARMS", "EXPERIMENT", "ARM", "BACKEND", "WANT%", "GOT%", "REQUESTS", "5XX", "TOTAL p50/p99")
 
 
 def block(compare: Compare) -> Iterator[str]:
-    """The PAIRS block: one row for each comparison with its verdict under it; nothing where nothing was mirrored."""
+    """The PAIRS block: one row for each comparison with its verdict under it; nothing where nothing was mirrored. The
+    TOKENS block behind it: what their streams of events add."""
     # A shadow has nothing to say of the requests that it answers itself, save in a calibration.
     pairs = [each for each in compare.pairs if each.calibration or each.live != each.shadow]
     if not pairs:
@@ -37,6 +40,43 @@ def block(compare: Compare) -> Iterator[str]:
         yield f"… and {len(pairs) - len(shown)} more; --json has all"
     if compare.refused:
         yield f"… and {compare.refused:,} pairs of comparisons beyond the bound"
+    yield from _tokens(shown)
+
+
+def _tokens(shown: Sequence[Comparison]) -> Iterator[str]:
+    rows = [
+        (
+            each.route, str(each.live), str(each.shadow), what, f"{measure.ratio.pairs:,}", _ratio(measure.ratio),
+            milliseconds(measure.live.p50, measure.live.p99), _shadow(measure),
+        )
+        for each in shown
+        for what, measure in (
+            ("first token", each.latency_ms.time_to_first_token), ("per chunk", each.latency_ms.time_per_output_chunk),
+        )
+        if measure is not None
+    ]  # fmt: skip
+    if rows:
+        yield from table([TOKENS_HEAD, *rows], left=4)
+
+
+def arms(compare: Compare) -> Iterator[str]:
+    """The ARMS block: one row for each arm of each split, since the epoch began."""
+    rows = [
+        (
+            each.route, each.experiment, each.arm, str(Side(each.backend, each.version)), percent(each.want),
+            percent(each.got), f"{each.requests:,}", f"{each.errors:,}", _live(each),
+        )
+        for each in compare.arms[:MOST_ROWS]
+    ]  # fmt: skip
+    if rows:
+        yield from table([ARMS_HEAD, *rows], left=4)
+    if len(compare.arms) > MOST_ROWS:
+        yield f"… and {len(compare.arms) - MOST_ROWS} more; --json has all"
+
+
+def _live(arm: Arm) -> str:
+    total = arm.latency_ms.total
+    return milliseconds(total.p50, total.p99)
 
 
 def words(comparison: Comparison) -> str:

@@ -48,8 +48,8 @@ class CallTally:
     """
 
     __slots__ = (
-        "answers", "changed", "client", "first_byte", "in_flight", "key", "p99_s", "reasons", "request_bytes",
-        "response_bytes", "total",
+        "answers", "changed", "client", "first_byte", "first_token", "in_flight", "key", "p99_s", "per_chunk",
+        "reasons", "request_bytes", "response_bytes", "total",
     )  # fmt: skip
 
     def __init__(self, key: CallKey) -> None:
@@ -62,6 +62,8 @@ class CallTally:
         self.client: dict[int, Durations] = {}
         self.request_bytes = 0
         self.response_bytes = 0
+        self.first_token = Durations()
+        self.per_chunk = Durations()
         self.changed = True  # since the last report
         self.p99_s = inf  # of the live backend so far, where somebody asks for it
 
@@ -88,6 +90,13 @@ class CallTally:
         self.request_bytes += request_bytes
         self.response_bytes += response_bytes
         self.changed = True
+
+    def record_stream(self, first_token_s: float, per_chunk_s: float) -> None:
+        """Count the tokens' times of one call that is over, before `record`; below 0 for what there was not."""
+        if first_token_s >= 0.0:
+            self.first_token.add(first_token_s)
+        if per_chunk_s >= 0.0:
+            self.per_chunk.add(per_chunk_s)
 
     @property
     def statuses(self) -> dict[int, int]:

@@ -47,8 +47,11 @@ def _failures(sources: Sources) -> Iterator[tuple[tuple[object, ...], int]]:
 
 def _quantiles(sources: Sources) -> Iterator[tuple[tuple[object, ...], float | None]]:
     for call in sources.status.calls:
-        name = call.route, call.backend, call.version, call.role, call.arm
-        for measure, latency in (("total", call.total_ms), ("first_byte", call.first_byte_ms)):
+        name = call.route, call.backend, call.version, call.role
+        for measure, latency in (
+            ("total", call.total_ms), ("first_byte", call.first_byte_ms),
+            ("time_to_first_token", call.first_token_ms), ("time_per_output_chunk", call.per_chunk_ms),
+        ):  # fmt: skip
             for quantile, ms in ((0.5, latency.p50), (0.9, latency.p90), (0.99, latency.p99)):
                 yield (*name, measure, quantile), None if ms is None else ms / 1000
 
@@ -88,7 +91,7 @@ LIVE: Final = (
     ),
     Entry(
         "understudy.latency.quantile", "s", "gauge",
-        ("route", "backend", "version", "role", "arm", "measure", "quantile"),
+        ("route", "backend", "version", "role", "measure", "quantile"),
         "Of the last 30 to 60 seconds, within 1.5 %: what the status screen shows.", _quantiles,
     ),
 )  # fmt: skip

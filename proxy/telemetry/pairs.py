@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, Final, TypeAlias, cast
 
 from .count import NEVER
-from .records import Pair, PairKind, PairsOfKind
+from .records import Pair, PairKind, PairsOfKind, StreamTimes
 
 MOST_WAITING: Final = 256  # handed over when so many wait: some 20 us of the worker's loop
 
@@ -19,33 +19,43 @@ Figures: TypeAlias = tuple[float, float, float, float, float, float, int, int, i
 """Milliseconds, NEVER for what never came: first byte and total of live, of the shadow, and both gaps. Then bytes: of
 the request, of both answers."""
 
+Streams: TypeAlias = tuple[float, float, int, float, float, int]
+"""Milliseconds to the first token and between two, and events with content: of live and of the shadow. -1 such events:
+its answer was no stream."""
+
 _ROW: Final = Struct("6d3q")
 _pack: Final = _ROW.pack
+_STREAMS: Final = Struct("2dq2dq")
 _ID_END: Final = b"\n"  # stands in no request id
 
 _Kind: TypeAlias = tuple[str, str, int, str, str, str, str, int, int, str, str, bool, bool, bool, bool]
 
 
+_NO_STREAM: Final = (NEVER, NEVER, -1)
+
+
 class _Waiting:
     """Pairs of one kind that wait."""
 
-    __slots__ = ("figures", "request_ids")
+    __slots__ = ("figures", "request_ids", "streams")
 
     def __init__(self) -> None:
         self.figures: list[bytes] = []
         self.request_ids: list[bytes] = []
+        self.streams: list[bytes] = []
 
 
 class PairSheet:
-    """Mutable state: the pairs that were not yet handed over, at most `MOST_WAITING`, by kind, and how many they are;
-    `dropped`, how many were lost since the start."""
+    """Mutable state: the pairs that were not yet handed over, at most `MOST_WAITING`, by kind, those with streams of
+    events apart, and how many they are; `dropped`, how many were lost since the start."""
 
-    __slots__ = ("_kinds", "_waiting", "dropped", "full")
+    __slots__ = ("_kinds", "_streaming", "_waiting", "dropped", "full")
 
     def __init__(self) -> None:
         self.dropped = 0
         self.full: Callable[[], None] = _nobody  # called when `MOST_WAITING` wait
         self._kinds: dict[_Kind, _Waiting] = {}
+        self._streaming: dict[_Kind, _Waiting] = {}
         self._waiting = 0
 
     def offer(
@@ -53,9 +63,10 @@ class PairSheet:
         live_status: int, shadow_status: int, live_outcome: str, shadow_outcome: str, sent: bool, censored: bool,
         tainted: bool, calibration: bool, request_id: bytes, live_first_byte_ms: float, live_total_ms: float,
         shadow_first_byte_ms: float, shadow_total_ms: float, live_gap_ms: float, shadow_gap_ms: float,
-        request_bytes: int, live_bytes: int, shadow_bytes: int,
+        request_bytes: int, live_bytes: int, shadow_bytes: int, streams: bytes | None = None,
     ) -> None:  # fmt: skip
-        """Keep a `Pair` until the next hand-over, or drop and count it. Times that never came are NEVER."""
+        """Keep a `Pair` until the next hand-over, or drop and count it. Times that never came are NEVER; `streams` is
+        of `pack_streams`, None where live's answer was no stream of events."""
         if self._waiting >= MOST_WAITING:
             self.dropped += 1
             return
@@ -63,9 +74,12 @@ class PairSheet:
             route, arm, config, live, live_version, shadow, shadow_version, live_status, shadow_status, live_outcome,
             shadow_outcome, sent, censored, tainted, calibration,
         )  # fmt: skip
-        waiting = self._kinds.get(kind)
+        kinds = self._kinds if streams is None else self._streaming
+        waiting = kinds.get(kind)
         if waiting is None:
-            waiting = self._kinds[kind] = _Waiting()
+            waiting = kinds[kind] = _Waiting()
+        if streams is not None:
+            waiting.streams.append(streams)
         waiting.request_ids.append(request_id)
         waiting.figures.append(
             _pack(
@@ -79,11 +93,14 @@ class PairSheet:
 
     def take(self) -> list[PairsOfKind]:
         """All that wait; they wait no more."""
-        kinds, self._kinds = self._kinds, {}
+        kinds = [*self._kinds.items(), *self._streaming.items()]
+        self._kinds, self._streaming = {}, {}
         self._waiting = 0
         return [
-            PairsOfKind(PairKind(*kind), b"".join(waiting.figures), _ID_END.join(waiting.request_ids))
-            for kind, waiting in kinds.items()
+            PairsOfKind(
+                PairKind(*kind), b"".join(waiting.figures), _ID_END.join(waiting.request_ids), b"".join(waiting.streams)
+            )
+            for kind, waiting in kinds
         ]
 
 
@@ -101,10 +118,34 @@ def figures_of(pairs: PairsOfKind) -> Iterator[Figures]:
     return cast("Iterator[Figures]", _ROW.iter_unpack(pairs.figures))
 
 
+def pack_streams(live: StreamTimes, shadow: StreamTimes | None) -> bytes:
+    """What a pair's streams of events add to its figures."""
+    return _STREAMS.pack(*_packable(live), *(_NO_STREAM if shadow is None else _packable(shadow)))
+
+
+def streams_of(pairs: PairsOfKind) -> Iterator[Streams]:
+    """What `pack_streams` packed of each; nothing where live's answers were no streams."""
+    return cast("Iterator[Streams]", _STREAMS.iter_unpack(pairs.streams))
+
+
+def _packable(stream: StreamTimes) -> tuple[float, float, int]:
+    first_ms, between_ms = stream.first_token_ms, stream.per_chunk_ms
+    return NEVER if first_ms is None else first_ms, NEVER if between_ms is None else between_ms, stream.chunks
+
+
+def _stream_times(first_ms: float, between_ms: float, chunks: int) -> StreamTimes | None:
+    if chunks < 0:
+        return None
+    return StreamTimes(None if first_ms == NEVER else first_ms, None if between_ms == NEVER else between_ms, chunks)
+
+
 def spelled_out(pairs: PairsOfKind) -> Iterator[Pair]:
     """Each by itself."""
     common = [getattr(pairs.kind, name) for name in PairKind.__struct_fields__]
-    for request_id, figures in zip(pairs.request_ids.split(_ID_END), figures_of(pairs), strict=True):
+    streams = list(streams_of(pairs))
+    for at, (request_id, figures) in enumerate(zip(pairs.request_ids.split(_ID_END), figures_of(pairs), strict=True)):
         own = [None if each == NEVER else each for each in figures]
         values: list[Any] = [*common, request_id.decode(), *own]
+        if streams:
+            values += [_stream_times(*streams[at][:3]), _stream_times(*streams[at][3:])]
         yield Pair(*values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .sketch import Sketch, quantiles, subtract
 from .stats import CallKey, CallStats
-from .totals import Totals
+from .totals import Totals, by_backend
 
 RATE_TICKS = 10
 WINDOW_TICKS = 30  # latencies are those of the last 30 to 60 ticks
@@ -23,7 +23,10 @@ class Latency:
 
 
 class Recent:
-    """Mutable state: request counts of the last 10 ticks, and the sums of one and two windows ago."""
+    """Of each backend version, all its arms together: their keys have none.
+
+    Mutable state: request counts of the last 10 ticks, and the sums of one and two windows ago.
+    """
 
     def __init__(self, totals: Totals) -> None:
         self._totals = totals
@@ -34,10 +37,13 @@ class Recent:
 
     def tick(self, now_s: float) -> None:
         """Every second."""
-        self._counts.append((now_s, self._totals.requests()))
+        counts: Counter[CallKey] = Counter()
+        for key, count in self._totals.requests().items():
+            counts[key._replace(arm="")] += count
+        self._counts.append((now_s, counts))
         self._ticks += 1
         if self._ticks % WINDOW_TICKS == 0:
-            self._before, self._between = self._between, self._totals.calls()
+            self._before, self._between = self._between, by_backend(self._totals.calls().values())
 
     def rate(self, key: CallKey) -> float | None:
         """Requests per second over the last ten seconds; None before two ticks have passed."""
@@ -57,16 +63,24 @@ class Recent:
     def first_byte(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
         before = self._before.get(call.key)
-        now = call.first_byte.sketch
-        return _latency(subtract(now, before.first_byte.sketch) if before else now)
+        return _latency(call.first_byte.sketch, before.first_byte.sketch if before else {})
 
     def total(self, call: CallStats) -> Latency:
         """Of a call's current sums: what the window saw."""
         before = self._before.get(call.key)
-        now = call.total_sketch()
-        return _latency(subtract(now, before.total_sketch()) if before else now)
+        return _latency(call.total_sketch(), before.total_sketch() if before else {})
+
+    def first_token(self, call: CallStats) -> Latency:
+        """Likewise, of its streams of events."""
+        before = self._before.get(call.key)
+        return _latency(call.first_token.sketch, before.first_token.sketch if before else {})
+
+    def per_chunk(self, call: CallStats) -> Latency:
+        """Likewise: the mean time between two events with content of a stream."""
+        before = self._before.get(call.key)
+        return _latency(call.per_chunk.sketch, before.per_chunk.sketch if before else {})
 
 
-def _latency(sketch: Sketch) -> Latency:
-    p50, p90, p99 = quantiles(sketch, 0.5, 0.9, 0.99)
+def _latency(now: Sketch, before: Sketch) -> Latency:
+    p50, p90, p99 = quantiles(subtract(now, before), 0.5, 0.9, 0.99)
     return Latency(*(None if seconds is None else round(seconds * 1000, 3) for seconds in (p50, p90, p99)))

@@ -23,6 +23,14 @@ class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
     total_ms: float
 
 
+class StreamTimes(msgspec.Struct, array_like=True, gc=False):
+    """What a streamed answer (server-sent events) adds to a call's times."""
+
+    first_token_ms: float | None  # from the call's start to the first event with content; the role's event has none
+    per_chunk_ms: float | None  # mean time between two events with content; None where all came at once
+    chunks: int  # events with content
+
+
 class PairKind(msgspec.Struct, array_like=True, gc=False):
     """What pairs of a kind have in common.
 
@@ -64,6 +72,8 @@ class Pair(PairKind, array_like=True, gc=False):
     request_bytes: int
     live_bytes: int
     shadow_bytes: int
+    live_stream: StreamTimes | None = None  # None: no stream of events, or none that could be read
+    shadow_stream: StreamTimes | None = None  # likewise, and where live's is None
 
 
 class PairsOfKind(msgspec.Struct, array_like=True, gc=False):
@@ -72,14 +82,7 @@ class PairsOfKind(msgspec.Struct, array_like=True, gc=False):
     kind: PairKind
     figures: bytes
     request_ids: bytes
-
-
-class StreamTimes(msgspec.Struct, array_like=True, gc=False):
-    """What a streamed answer (server-sent events) adds to a call's times."""
-
-    first_token_ms: float | None  # from the call's start to the first event with content; the role's event has none
-    per_chunk_ms: float | None  # mean time between two events with content after the first; None with fewer than two
-    chunks: int  # events with content
+    streams: bytes = b""  # where the live answers were streams of events
 
 
 class ToldFlag(msgspec.Struct, array_like=True, gc=False):

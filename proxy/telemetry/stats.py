@@ -59,6 +59,8 @@ class CallStats(msgspec.Struct, array_like=True):
     client: dict[int, Timed] = {}  # of live calls to the backend alone, by class
     request_bytes: int = 0
     response_bytes: int = 0
+    first_token: Timed = msgspec.field(default_factory=Timed)  # of streams of events, to the first with content
+    per_chunk: Timed = msgspec.field(default_factory=Timed)  # and the mean time between two of them
 
     def total_sketch(self) -> Sketch:
         """The durations of all classes together, in a dict of the caller's own."""
@@ -217,6 +219,8 @@ def told(call: CallTally) -> CallStats:
         _timed(call.client),
         call.request_bytes,
         call.response_bytes,
+        Timed(call.first_token.sketch, call.first_token.sum_s),
+        Timed(call.per_chunk.sketch, call.per_chunk.sum_s),
     )
 
 

@@ -136,6 +136,14 @@ class Totals:
         return dict(sorted(sums.items()))
 
 
+def by_backend(calls: Iterable[CallStats]) -> dict[CallKey, CallStats]:
+    """Fresh sums of each backend version and role on a route, whichever arm or flag chose it."""
+    sums: dict[CallKey, CallStats] = {}
+    for call in calls:
+        _add_call(sums, call.key._replace(arm=""), call)
+    return sums
+
+
 def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> None:
     total = sums.get(key)
     if total is None:
@@ -152,6 +160,8 @@ def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> 
         _add_timed(total.client.setdefault(digit, Timed()), timed)
     total.request_bytes += call.request_bytes
     total.response_bytes += call.response_bytes
+    _add_timed(total.first_token, call.first_token)
+    _add_timed(total.per_chunk, call.per_chunk)
 
 
 def _add_timed(sums: Timed, timed: Timed) -> None:

@@ -19,7 +19,7 @@ from understudy.proxy.telemetry.count import CopyTally
 from understudy.proxy.telemetry.records import Pair
 from understudy.proxy.telemetry.stats import Gauges, PoolGauge
 
-from tests.kit.pairs import cut, dropped, pair, rehearsal
+from tests.kit.pairs import cut, dropped, pair, rehearsal, talks
 from tests.kit.rehearsed import BEGUN, Rehearsed, rehearsed
 
 SCREENS = Path(__file__).parent / "screens"
@@ -42,6 +42,9 @@ routes:
 A_A = CONFIG.replace(
     "arms: {stable: 90, canary: 10}", "arms: {a: {backend: stable, weight: 1}, b: {backend: stable, weight: 1}}"
 ).replace("{backend: next}", "{backend: stable, calibration: true}")
+CHAT = CONFIG.replace("iris", "chat").replace(
+    "      - {type: split, experiment: ranker-v2, key: {header: x-user-id}, arms: {stable: 90, canary: 10}}\n", ""
+)
 
 
 def live(fed: Rehearsed, backend: str, version: str, count: int, ms: float, *, arm: str = "") -> None:
@@ -71,6 +74,7 @@ def a_slower_shadow() -> Iterator[str]:
     with rehearsed(CONFIG) as fed:
         live(fed, "stable", "7", 1810, 12, arm="stable")
         live(fed, "canary", "8", 190, 11, arm="canary")
+        live(fed, "canary", "8", 30, 11)  # whom a flag sent there
         copies = shadowed(fed, "next", "9", 1936, 16)
         copies.exchanges = copies.selected = copies.selected_by_size[1] = 2000
         copies.selected_by_size[1], copies.selected_by_size[5] = 1980, 20
@@ -85,6 +89,21 @@ def a_slower_shadow() -> Iterator[str]:
             pools(("stable", "127.0.0.1:9001", "live"), ("stable", "127.0.0.1:9002", "live"),
                   ("canary", "127.0.0.1:9003", "live"), ("next", "127.0.0.1:9004", "shadow")),
         )  # fmt: skip
+        yield screen(fed.status())
+
+
+def a_shadow_that_talks_slower() -> Iterator[str]:
+    """Answers that are streams of events; one copy in a hundred was cut before its first token."""
+    with rehearsed(CHAT) as fed:
+        for backend, version, role, first_s in (("stable", "7", "live", 0.2), ("next", "9", "shadow", 0.26)):
+            call = fed.stats.call("chat", backend, version, role)  # type: ignore[arg-type]
+            for number in range(800):
+                call.record_stream(first_s * (1 + number % 10 / 5), 0.012)
+                call.record(200, None, 0.005, 1.4 + first_s, 1024, 20_000)
+        copies = fed.stats.copies_of("chat", "next")
+        copies.exchanges = copies.selected = copies.sent = copies.selected_by_size[1] = copies.sent_by_size[1] = 800
+        copies.complete, copies.censored = 792, 8
+        fed.tell(talks(7, 800, first=1.3, cut_ms=900.0, route="chat"))
         yield screen(fed.status())
 
 
@@ -166,8 +185,9 @@ def many_shadows() -> Iterator[str]:
 
 
 CASES: list[Callable[[], Iterator[str]]] = [
-    a_slower_shadow, one_backend_against_itself, a_shadow_that_hangs, a_shadow_that_is_an_arm_too,
-    everyone_has_the_same_key, nothing_is_mirrored_yet, many_programs_added_up, many_shadows,
+    a_slower_shadow, a_shadow_that_talks_slower, one_backend_against_itself, a_shadow_that_hangs,
+    a_shadow_that_is_an_arm_too, everyone_has_the_same_key, nothing_is_mirrored_yet, many_programs_added_up,
+    many_shadows,
 ]  # fmt: skip
 
 

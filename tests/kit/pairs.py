@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 from understudy.proxy.telemetry.count import NEVER
-from understudy.proxy.telemetry.pairs import PairSheet
-from understudy.proxy.telemetry.records import Pair, PairsOfKind
+from understudy.proxy.telemetry.pairs import PairSheet, pack_streams
+from understudy.proxy.telemetry.records import Pair, PairsOfKind, StreamTimes
 
 HICCUP = 20.0
 USUAL = Pair(
@@ -42,7 +42,9 @@ def cut(after_ms: float, **different: Any) -> Pair:
 def offer(sheet: PairSheet, each: Pair) -> None:
     """As a worker does."""
     values = {name: NEVER if value is None else value for name, value in msgspec.structs.asdict(each).items()}
-    sheet.offer(**values | {"request_id": each.request_id.encode()})
+    del values["live_stream"], values["shadow_stream"]
+    streams = pack_streams(each.live_stream, each.shadow_stream) if each.live_stream is not None else None
+    sheet.offer(**values | {"request_id": each.request_id.encode(), "streams": streams})
 
 
 def told(pairs: Iterable[Pair]) -> list[PairsOfKind]:
@@ -53,6 +55,33 @@ def told(pairs: Iterable[Pair]) -> list[PairsOfKind]:
     for each in pairs:
         offer(sheet, each)
     return [*frames, *sheet.take()]
+
+
+def streamed(first_token_ms: float | None = 100.0, per_chunk_ms: float | None = 10.0, chunks: int = 9) -> StreamTimes:
+    """A stream of events of which so many had content."""
+    return StreamTimes(first_token_ms, per_chunk_ms, chunks)
+
+
+def talks(
+    seed: int, count: int, *, first: float = 1.0, between: float = 1.0, cut_ms: float | None = None, **different: Any
+) -> Iterator[Pair]:
+    """Answers of a language model: 100 tokens, the first after some 200 ms, then one in 12 ms; the shadow takes
+    `first` times as long to begin and `between` times as long for each of the others, and is cut at `cut_ms`."""
+    rng = Random(seed)
+    for _ in range(count):
+        prompt_ms, token_ms = 200 * exp(rng.gauss(0, 0.5)), 12 * exp(rng.gauss(0, 0.1))
+        live = StreamTimes(prompt_ms * exp(rng.gauss(0, 0.1)), token_ms * exp(rng.gauss(0, 0.05)), 100)
+        shadow = StreamTimes(prompt_ms * first * exp(rng.gauss(0, 0.1)), token_ms * between, 100)
+        assert live.first_token_ms and live.per_chunk_ms and shadow.first_token_ms and shadow.per_chunk_ms
+        total_ms = shadow.first_token_ms + 99 * shadow.per_chunk_ms
+        times = {
+            "live_first_byte_ms": 5.0, "live_total_ms": live.first_token_ms + 99 * live.per_chunk_ms,
+            "live_stream": live, "shadow_first_byte_ms": 5.0, "shadow_total_ms": total_ms, "shadow_stream": shadow,
+        }  # fmt: skip
+        if cut_ms is not None and shadow.first_token_ms > cut_ms:
+            times |= {"shadow_stream": StreamTimes(None, None, 0), "shadow_total_ms": cut_ms}
+            times |= {"censored": True, "shadow_outcome": "shadow_timeout"}
+        yield pair(**times, **different)
 
 
 def rehearsal(

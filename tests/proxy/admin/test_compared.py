@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from understudy.proxy.status import Status
 
-from tests.kit.pairs import cut, dropped, pair, rehearsal
+from tests.kit.pairs import cut, dropped, pair, rehearsal, talks
 from tests.kit.rehearsed import Rehearsed, rehearsed
 
 CONFIG = """\
@@ -44,8 +45,10 @@ def compare(fed: Rehearsed) -> dict[str, Any]:
     return found
 
 
-def calls(status: Status) -> dict[tuple[str, str, str, str], tuple[float | None, float | None]]:
-    return {(call.backend, call.version, call.role, call.arm): (call.want, call.got) for call in status.calls}
+def calls(status: Status) -> dict[tuple[str, str, str], tuple[float | None, float | None]]:
+    found = {(call.backend, call.version, call.role): (call.want, call.got) for call in status.calls}
+    assert len(found) == len(status.calls)
+    return found
 
 
 def test_the_document_has_every_field_of_the_contract() -> None:
@@ -107,11 +110,43 @@ def test_arms_want_and_get_shares_of_their_split_alone() -> None:
         }
         assert shown["stable", "stable"]["latency_ms"]["total"]["p99"] > 9
         assert calls(fed.status()) == {
-            ("stable", "7", "live", "stable"): (0.9, 0.85),
-            ("stable", "7", "live", "tuned"): (0.01, 0.05),
-            ("canary", "8", "live", "canary"): (0.09, 0.1),
-            ("canary", "8", "live", ""): (None, None),
+            ("stable", "7", "live"): (0.91, 0.9),
+            ("canary", "8", "live"): (0.09, 0.1),
         }
+
+
+def test_a_backend_is_one_call_whichever_arm_or_flag_chose_it() -> None:
+    with rehearsed(CONFIG) as fed:
+        serve(fed, "stable", "7", "stable", count=17)
+        serve(fed, "stable", "7", "tuned", count=3, status=503)
+        serve(fed, "stable", "7", "", count=5)  # chosen by a flag
+        fed.stats.call("iris", "stable", "7", "live", "tuned").in_flight = 2
+        fed.tell()
+        (call,) = fed.status().calls
+    assert (call.requests, call.statuses, call.in_flight) == (25, {"200": 22, "503": 3}, 2)
+    assert call.errors_ratio == 0.12
+    assert call.total_ms.p99 is not None
+
+
+def test_what_streams_add_is_told_of_calls_and_of_pairs() -> None:
+    with rehearsed(CONFIG) as fed:
+        for backend, version, role, first_s in (("stable", "7", "live", 0.2), ("next", "9", "shadow", 0.3)):
+            call = fed.stats.call("iris", backend, version, role)  # type: ignore[arg-type]
+            call.record_stream(first_s, 0.012)
+            call.record(200, None, 0.01, 2.0, 1, 1)
+        serve(fed, "canary", "8", "", count=1)
+        fed.tell(talks(1, 150, first=1.5))
+        status, (pair,) = fed.status(), compare(fed)["pairs"]
+    shown = {call.backend: (call.first_token_ms.p50, call.per_chunk_ms.p99) for call in status.calls}
+    about = pytest.approx
+    assert shown == {
+        "stable": (about(200, rel=0.02), about(12, rel=0.02)), "next": (about(300, rel=0.02), about(12, rel=0.02)),
+        "canary": (None, None),
+    }  # fmt: skip
+    first, between = (pair["latency_ms"][name] for name in ("time_to_first_token", "time_per_output_chunk"))
+    assert first["ratio"]["low"] < 1.5 < first["ratio"]["high"]
+    assert between["ratio"]["low"] < 1 < between["ratio"]["high"]
+    assert first.keys() == between.keys() == {"live", "shadow", "ratio"}
 
 
 def test_shares_arms_and_exchanges_are_of_the_epoch() -> None:
@@ -133,7 +168,7 @@ def test_shares_arms_and_exchanges_are_of_the_epoch() -> None:
     }  # fmt: skip
     (each,) = found["pairs"]
     assert (each["live"]["backend"], each["counts"]["exchanges"], each["counts"]["selected"]) == ("canary", 4, 2)
-    assert calls(status)["next", "9", "shadow", ""] == (0.5, 0.25)
+    assert calls(status)["next", "9", "shadow"] == (0.5, 0.25)
     (shown,) = status.copies
     assert (shown.exchanges, shown.selected, shown.sent, shown.dropped) == (4, 3, 1, {"budget_bytes": 2})
 
@@ -146,8 +181,8 @@ def test_a_version_that_is_gone_wants_nothing() -> None:
         serve(fed, "stable", "8", "stable", count=4)
         fed.tell([pair(config=2, live_version="8")] * 4)
         assert calls(fed.status()) == {
-            ("stable", "7", "live", "stable"): (None, None),
-            ("stable", "8", "live", "stable"): (0.9, 1.0),
+            ("stable", "7", "live"): (None, None),
+            ("stable", "8", "live"): (0.91, 1.0),
         }
         (each,) = compare(fed)["pairs"]
         assert (each["live"]["version"], each["counts"]["exchanges"]) == ("8", 4)

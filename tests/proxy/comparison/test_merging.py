@@ -24,7 +24,7 @@ from understudy.proxy.comparison.view import (
 from understudy.proxy.comparison.words import block
 from understudy.proxy.telemetry.records import Pair
 
-from tests.kit.pairs import cut, dropped, pair, rehearsal, told
+from tests.kit.pairs import cut, dropped, pair, rehearsal, streamed, told
 
 NOW = "2026-11-21T02:00:00Z"
 
@@ -65,6 +65,7 @@ PAIRS = st.lists(
     st.builds(
         pair, live_total_ms=st.floats(1, 1e4), shadow_total_ms=st.floats(1, 1e4), shadow=st.sampled_from(["next", "b"]),
         censored=st.booleans(), shadow_status=st.sampled_from([0, 200, 500]),
+        live_stream=st.none() | st.builds(streamed, st.floats(1, 1e4)), shadow_stream=st.builds(streamed),
     ),
     max_size=40,
 )  # fmt: skip

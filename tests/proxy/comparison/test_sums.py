@@ -11,24 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.comparison.state import State, state_of, sums_of
 from understudy.proxy.comparison.sums import CLIP, MOST_STATUSES, Book, Sums
-from understudy.proxy.telemetry.records import Pair
+from understudy.proxy.comparison.view import comparison_of
+from understudy.proxy.telemetry.records import Pair, StreamTimes
 
-from tests.kit.pairs import cut, dropped, pair, told
+from tests.kit.pairs import cut, dropped, pair, streamed, talks, told
 
 MS = st.none() | st.floats(0, 1e6)
+STREAM = st.none() | st.builds(streamed, MS, MS, st.integers(1, 500)) | st.just(streamed(None, None, 0))
 OUTCOMES = st.sampled_from(["complete", "shadow_error", "shadow_timeout", "client_gone"])
 KNOWN_MS = st.floats(0, 1e6)
 WILD = st.builds(
     pair, live_status=st.sampled_from([0, 200, 204, 404, 500]), shadow_status=st.sampled_from([0, 200, 503]),
     live_outcome=OUTCOMES, shadow_outcome=OUTCOMES, live_total_ms=MS, shadow_total_ms=MS, live_first_byte_ms=MS,
     shadow_first_byte_ms=MS, live_gap_ms=MS, shadow_gap_ms=MS, sent=st.booleans(), censored=st.booleans(),
-    tainted=st.booleans(),
+    tainted=st.booleans(), live_stream=STREAM, shadow_stream=STREAM,
 )  # fmt: skip
 COMPARABLE = st.builds(
     pair, live_total_ms=KNOWN_MS, shadow_total_ms=KNOWN_MS, live_first_byte_ms=MS, shadow_first_byte_ms=MS,
-    live_gap_ms=KNOWN_MS, shadow_gap_ms=MS, censored=st.booleans(),
+    live_gap_ms=KNOWN_MS, shadow_gap_ms=MS, censored=st.booleans(), live_stream=STREAM, shadow_stream=STREAM,
 )  # fmt: skip
 PAIRS = st.one_of(WILD, COMPARABLE)
+MEASURES = ("total", "first_byte", "gap", "first_token", "per_chunk")
 
 
 def sums_over(*pairs: Pair) -> Sums:
@@ -49,11 +52,10 @@ def plain(sums: Sums) -> dict[str, Any]:
     state = state_of(sums)
     series = {
         (measure, name): rounded(getattr(getattr(state, measure), name))
-        for measure in ("total", "first_byte", "gap")
+        for measure in MEASURES
         for name in state.total.__struct_fields__
     }
-    return {name: getattr(state, name) for name in State.__struct_fields__ if name not in ("total", "first_byte", "gap")
-            } | {"series": series}  # fmt: skip
+    return {name: getattr(state, name) for name in State.__struct_fields__ if name not in MEASURES} | {"series": series}
 
 
 def added(*parts: Sums) -> Sums:
@@ -85,6 +87,79 @@ def test_a_ratio_is_clipped_at_a_hundred_on_both_sides() -> None:
 def test_the_first_byte_of_a_copy_cut_in_its_body_is_known() -> None:
     sums = sums_over(cut(24.0), pair(censored=True, shadow_outcome="slow_shadow", shadow_first_byte_ms=20.0))
     assert (sums.total.censored, sums.first_byte.censored, sums.first_byte.pairs) == (2, 1, 2)
+
+
+def test_first_token_and_the_time_between_two_are_measures_of_their_own() -> None:
+    sums = sums_over(
+        pair(live_stream=streamed(100.0, 10.0), shadow_stream=streamed(200.0, 5.0)),
+        pair(live_stream=streamed(100.0, None, 1), shadow_stream=streamed(50.0, 20.0)),
+        pair(live_stream=streamed(100.0, 10.0), shadow_stream=streamed(100.0, None, 1)),
+    )
+    assert (sums.first_token.pairs, sums.per_chunk.pairs) == (3, 1)
+    assert sums.first_token.low == pytest.approx(log(2) + log(0.5))
+    assert sums.per_chunk.low == pytest.approx(log(0.5))
+
+
+SILENT = streamed(None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("shadow", "first_byte_ms", "first_token", "per_chunk"),
+    [
+        (None, None, (1, 1), (0, 0)),  # no head yet: the first token would have come later than the cut
+        (SILENT, 50.0, (1, 1), (0, 0)),  # a head, and no token
+        (None, 50.0, (0, 0), (0, 0)),  # a head that announced no stream
+        (streamed(100.0, None, 1), 50.0, (1, 0), (1, 1)),  # one token, and none for 900 ms
+        (streamed(100.0, 20.0, 10), 50.0, (1, 0), (1, 0)),
+    ],
+)
+def test_a_copy_cut_before_its_first_token_counts_as_at_least_that_late(
+    shadow: StreamTimes | None, first_byte_ms: float | None, first_token: tuple[int, int], per_chunk: tuple[int, int]
+) -> None:
+    sums = sums_over(
+        pair(censored=True, shadow_outcome="shadow_timeout", live_stream=streamed(100.0, 10.0), shadow_stream=shadow,
+             shadow_first_byte_ms=first_byte_ms, shadow_total_ms=1000.0)
+    )  # fmt: skip
+    assert (sums.first_token.pairs, sums.first_token.censored) == first_token
+    assert (sums.per_chunk.pairs, sums.per_chunk.censored) == per_chunk
+    if first_token == (1, 1):
+        assert (sums.first_token.low, sums.first_token.high) == (pytest.approx(log(10)), CLIP)
+
+
+def test_the_silence_before_a_cut_is_time_between_tokens_too() -> None:
+    """Ten tokens in 180 ms, then nothing for 720: 90 ms a token at least."""
+    sums = sums_over(
+        pair(censored=True, shadow_outcome="slow_shadow", live_stream=streamed(100.0, 10.0),
+             shadow_stream=streamed(100.0, 20.0, 10), shadow_total_ms=1000.0)
+    )  # fmt: skip
+    assert sums.per_chunk.low == sums.per_chunk.high == pytest.approx(log(9))
+
+
+@pytest.mark.parametrize("shadow", [None, SILENT])
+def test_a_whole_answer_without_a_token_is_no_measure_of_tokens(shadow: StreamTimes | None) -> None:
+    sums = sums_over(
+        pair(live_stream=streamed(), shadow_stream=shadow), pair(live_stream=shadow, shadow_stream=streamed())
+    )
+    assert (sums.total.pairs, sums.first_token.pairs, sums.per_chunk.pairs) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("cut_ms", [None, 300.0])
+def test_what_was_done_to_a_stream_is_found_again(cut_ms: float | None) -> None:
+    """The shadow begins 1.3 times as late and goes on 1.1 times as slowly; some copies are cut before they begin."""
+    found = comparison_of(
+        ("", "", "", "", ""), sums_over(*talks(1, 800, first=1.3, between=1.1, cut_ms=cut_ms)), 0, 0.0
+    )
+    first, between = found.latency_ms.time_to_first_token, found.latency_ms.time_per_output_chunk
+    assert first is not None
+    assert between is not None
+    for ratio, true in ((first.ratio, 1.3), (between.ratio, 1.1)):
+        assert ratio.low is not None
+        assert ratio.high is not None
+        assert 1 < ratio.low < true < ratio.high
+    assert first.ratio.censored == (0 if cut_ms is None else first.ratio.pairs - between.ratio.pairs)
+    assert first.ratio.estimate_is_lower_bound == (cut_ms is not None)
+    assert first.live.p50 == pytest.approx(200, rel=0.1)
+    assert first.shadow.p99_is_lower_bound == (cut_ms is not None)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +205,7 @@ def test_the_counts_add_up(pairs: list[Pair]) -> None:
     assert sums.sent == sums.complete + sums.censored + sum(sums.failed.values())
     left_out = sums.tainted + sums.live_failed + sums.other_class
     assert sums.complete + sums.censored == sums.total.pairs + left_out
-    for series in (sums.total, sums.first_byte, sums.gap):
+    for series in (getattr(sums, measure) for measure in MEASURES):
         assert series.pairs == sum(series.live.values())
         assert series.pairs == sum(series.shadow.values()) + sum(series.cut.values())
         assert series.censored == sum(series.cut.values())

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy import messages
 from understudy.proxy.telemetry.pairs import MOST_WAITING, PairSheet, count_of, spelled_out
-from understudy.proxy.telemetry.records import Pair, PairKind
+from understudy.proxy.telemetry.records import Pair, PairKind, StreamTimes
 
-from tests.kit.pairs import offer, pair, told
+from tests.kit.pairs import offer, pair, streamed, told
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5)
 MS = st.none() | st.floats(0, allow_infinity=False, allow_nan=False)
@@ -22,9 +22,14 @@ PAIRS = st.builds(
     live_first_byte_ms=MS, live_total_ms=MS, shadow_first_byte_ms=MS, shadow_total_ms=MS, live_gap_ms=MS,
     shadow_gap_ms=MS, request_bytes=BYTES, live_bytes=BYTES, shadow_bytes=BYTES,
 )  # fmt: skip
+STREAMS = st.builds(StreamTimes, MS, MS, st.integers(0, 2**40))
+STREAMING = st.builds(
+    lambda each, live, shadow: msgspec.structs.replace(each, live_stream=live, shadow_stream=shadow),
+    PAIRS, STREAMS, st.none() | STREAMS,
+)  # fmt: skip
 
 
-@given(st.lists(PAIRS, max_size=10))
+@given(st.lists(PAIRS | STREAMING, max_size=10))
 def test_every_pair_arrives_with_all_its_fields(pairs: list[Pair]) -> None:
     notice = messages.decode_notice(messages.encode(messages.Records([], 0, told(pairs))))
     assert isinstance(notice, messages.Records)
@@ -38,6 +43,11 @@ def test_what_pairs_have_in_common_is_told_once_and_they_keep_their_order() -> N
     kinds = told(pairs)
     assert [each.kind.live for each in kinds] == ["canary", "stable"]
     assert [each.request_id for each in spelled_out(kinds[1])] == [f"r-{number}" for number in range(100) if number % 3]
+
+
+def test_pairs_of_streams_are_told_apart_from_those_of_whole_answers() -> None:
+    kinds = told([pair(), pair(live_stream=streamed()), pair(), pair(live_stream=streamed(chunks=0))])
+    assert [(count_of(each), bool(each.streams)) for each in kinds] == [(2, False), (2, True)]
 
 
 def test_so_many_wait_and_no_more() -> None:
