@@ -49,6 +49,7 @@ COMPILED = (
     "proxy/pool.py",
     "proxy/rescue.py",
     "proxy/shadow.py",
+    "proxy/telemetry/account.py",
     "proxy/telemetry/count.py",
     "proxy/telemetry/pairs.py",
     "proxy/telemetry/sketch.py",

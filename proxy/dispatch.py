@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
     from .pool import BackendPool, Target
+    from .telemetry.account import Account
     from .telemetry.count import CallTally
     from .telemetry.records import StreamTimes
-    from .telemetry.teller import Account
 
 _now: Final = monotonic
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
@@ -126,7 +126,7 @@ class Dispatch(Exchange, Caller, Waiter):
         if self.account is not None:
             self.account.asked = self._asked
         pool.connect(self, self._tried)
-        mirrored.begin(self, self._spans)
+        mirrored.begin(self, self._spans, self.account is not None and self.account.teller.link)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""

@@ -11,15 +11,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Exchange, Request
+from . import trace
 from .shadow import Copy, shadow_headers
 from .telemetry.count import NEVER
 from .telemetry.stats import SIZE_CLASSES
 
 if TYPE_CHECKING:
     from ..config.snapshot import Backend, Shadow
-    from . import trace
     from .lane import Lane
     from .plane import DataPlane
+    from .telemetry.account import Account
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,13 @@ _BLAMELESS: Final = "complete"
 
 
 class Mirrored:
-    """Mutable state: the copies, and those that were refused with their reason; what live has been sent before there
+    """Mutable state: the copies, and those that were `refused` with their reason; what live has been sent before there
     were copies (`_early`); the live answer's times and size as they come, and `over` once the live exchange ended."""
 
     __slots__ = (
         "_arm", "_config", "_copies", "_early", "_early_ended", "_first_byte", "_gap", "_id", "_last", "_live",
-        "_live_status", "_outcome", "_plane", "_refused", "_request_bytes", "_route", "_total", "asked",
-        "live_bytes", "over", "tainted", "waited_for",
+        "_live_status", "_outcome", "_plane", "_request_bytes", "_route", "_total", "account", "asked",
+        "live_bytes", "over", "refused", "tainted", "waited_for",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, exchange: Exchange, live: Backend, config: int) -> None:
@@ -47,16 +48,18 @@ class Mirrored:
         self._live = live
         self._config = config
         self._copies: list[Copy] | None = None
-        self._refused: list[tuple[Lane, Shadow, str]] = []
+        self.refused: list[tuple[Lane, Shadow, str]] = []
         self._early: list[bytes] = []
         self._early_ended = False
         self._first_byte = self._last = self._total = self._gap = 0.0
         self._live_status = 0
         self._outcome = ""
         self._request_bytes = 0
+        self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
-    def begin(self, exchange: Exchange, spans: trace.Context) -> None:
-        """Send the copies on their way, in the turn in which live's connection was asked for, and after it."""
+    def begin(self, exchange: Exchange, spans: trace.Context, link: bool) -> None:
+        """Send the copies on their way, in the turn in which live's connection was asked for, and after it. `link`:
+        each in a trace of its own."""
         self._copies = []
         if self.over:
             return
@@ -71,15 +74,23 @@ class Mirrored:
             if exchange.copies and lane.shadow.backend.name in exchange.copies:
                 reason = lane.refusal(exchange.backend, request, len(content), exchange.upgrades)
                 if reason:
-                    self._refused.append((lane, lane.shadow, reason))
+                    self.refused.append((lane, lane.shadow, reason))
                 else:
-                    self._begin_copy(lane, request, spans, content, ended)
+                    self._begin_copy(lane, request, spans, link, content, ended)
 
-    def _begin_copy(self, lane: Lane, request: Request, spans: trace.Context, content: bytes, ended: bool) -> None:
+    def _begin_copy(
+        self, lane: Lane, request: Request, spans: trace.Context, link: bool, content: bytes, ended: bool
+    ) -> None:
         copy: Copy | None = None
         try:
-            traceparent = b"00-%b-%b-%b" % (spans.trace_id, self._plane.span_id(), spans.flags)
+            if link:
+                spans = trace.beside(spans, self._plane.ids()[1])
+            span_id = self._plane.span_id()
+            traceparent = b"00-%b-%b-%b" % (spans.trace_id, span_id, spans.flags)
             copy = Copy(lane, self, request, shadow_headers(request, lane, traceparent, spans.carried))
+            copy.span_id = span_id
+            if link:
+                copy.trace_id = spans.trace_id
             assert self._copies is not None
             self._copies.append(copy)
             copy.ask(content, ended)
@@ -134,13 +145,14 @@ class Mirrored:
                 except Exception:
                     self._failed(copy.lane, copy)
 
-    def live_over(self, status: int, reason: str | None, request_bytes: int) -> None:
-        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer."""
+    def live_over(self, status: int, reason: str | None, request_bytes: int) -> list[Copy] | None:
+        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer.
+        Returns the copies, of which some may be over."""
         self.over = True
         self._live_status = status
         self._outcome = reason or (_BLAMELESS if self._total else "replaced")
         self._request_bytes = request_bytes
-        for lane, shadow, why in self._refused:
+        for lane, shadow, why in self.refused:
             self._pair(lane, shadow, None, why)
         copies, self._copies = self._copies, []  # they know us: a cycle that only the collector would find
         for copy in copies or ():
@@ -151,11 +163,14 @@ class Mirrored:
                     copy.live_over(reason or "")
                 except Exception:
                     self._failed(copy.lane, copy)
+        return copies
 
     def copy_over(self, copy: Copy) -> None:
         """A copy has ended; it is paired now, or when live has ended too."""
         if self.over:
             self._pair(copy.lane, copy.shadow, copy, copy.reason)
+            if self.account is not None:
+                self.account.copy_over(copy)
 
     @property
     def complete(self) -> bool:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
+    from .shadow import Copy
+    from .telemetry.account import Account
     from .telemetry.count import CallTally
-    from .telemetry.teller import Account
 
 _now: Final = monotonic
 _COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
@@ -346,10 +347,11 @@ class LiveExchange(Dispatch):
         endpoint = None if self.target is None else self.target.label
         if reason is not None:
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
+        copies: list[Copy] | None = None
         if self._mirrored is not None:
-            self._mirrored.live_over(self._status, reason, received)
+            copies = self._mirrored.live_over(self._status, reason, received)
         if self.account is not None:
-            self._account_for(self.account, stats, now, reason, received, sent)
+            self._account_for(self.account, stats, now, reason, received, sent, copies)
         if self._route.chain.complete:
             first_byte_ms = first_byte * 1000 if first_byte >= 0.0 else None
             outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
@@ -360,10 +362,11 @@ class LiveExchange(Dispatch):
             client.finished()
 
     def _account_for(
-        self, account: Account, stats: CallTally, now: float, reason: Reason | None, received: int, sent: int
-    ) -> None:
+        self, account: Account, stats: CallTally, now: float, reason: Reason | None, received: int, sent: int,
+        copies: list[Copy] | None,
+    ) -> None:  # fmt: skip
         target = self.target or (self._tried[-1] if self._tried else None)
         account.close(
             self, self._route, self._spans, self._config, stats, None if target is None else target.endpoint,
-            self._started, self._first_byte, now, self._status, reason, received, sent,
+            self._started, self._first_byte, now, self._status, reason, received, sent, self._mirrored, copies,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
-from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
+from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Telemetry, Tls
 from ..filters.api import Failure, KeyUse, Request
 from . import trace
 from .http1.downstream import ServerConnection
@@ -22,6 +22,7 @@ from .lane import Lane
 from .pipeline import LiveExchange
 from .pool import BackendPool, tls_context
 from .rescue import status_of
+from .telemetry.account import Waiting
 from .telemetry.count import NEVER
 from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
@@ -101,6 +102,7 @@ class DataPlane:
         self.pools: dict[str, BackendPool] = {}  # replaced as a whole: an exchange keeps those it began with
         self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
         self.version = 0
+        self.waiting = Waiting(self.wheel)
         self.teller: Teller | None = None  # None: control is told of no exchange
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
@@ -176,8 +178,12 @@ class DataPlane:
                 port.listener = snapshot.listeners[name]
         self.snapshot = snapshot
         self.version = snapshot.version
-        settings = snapshot.telemetry
-        self.teller = Teller(settings, self.rng.random, self.span_id, self.stats.records.offer) if settings else None
+        self.teller = self._teller(snapshot.telemetry)
+
+    def _teller(self, settings: Telemetry | None) -> Teller | None:
+        if settings is None:
+            return None
+        return Teller(settings, self.rng.random, self.span_id, self.stats.records.offer, self.waiting)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

@@ -11,7 +11,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..config.snapshot import Shadow
+from ..config.snapshot import Endpoint, Shadow
 from ..filters.api import Failure, Headers, Request, Response
 from .exchange import HELD, Call, Caller
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .lane import Lane
     from .mirrored import Mirrored
     from .pool import Target
+    from .telemetry.records import StreamTimes
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class Copy(Caller, Waiter):
     __slots__ = (
         "_breaker", "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size",
         "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back",
-        "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "status", "total",
+        "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "span_id", "status", "stream",
+        "total", "trace_id",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
@@ -60,6 +62,9 @@ class Copy(Caller, Waiter):
         self.status = 0
         self.first_byte = self.total = self.gap = 0.0  # seconds since both calls were asked for; 0: never
         self.response_bytes = 0
+        self.trace_id = b""  # of a trace of its own
+        self.span_id = b""
+        self.stream: StreamTimes | None = None
         self._request: Request | None = request  # until it is sent
         self._call: Call | None = None
         self._target: Target | None = None
@@ -327,6 +332,16 @@ class Copy(Caller, Waiter):
             )
         lane.judge(self._breaker, reason, self._probes)
         self.mirrored.copy_over(self)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where it was sent; None where it got no connection."""
+        return None if self._target is None else self._target.endpoint
+
+    @property
+    def request_bytes(self) -> int:
+        """How much of the body live was sent while it was under way."""
+        return self._size
 
     @property
     def censored(self) -> bool:

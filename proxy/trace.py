@@ -86,6 +86,13 @@ def onward_state(headers: Headers, continued: bool) -> Headers:
     return passed
 
 
+def beside(context: Context, trace_id: bytes) -> Context:
+    """A trace of its own for a copy of this request: a `tracestate` belongs to the trace that it came with."""
+    carried = context.carried
+    kept = [line for line in carried if line[0] != b"tracestate"] if carried is not None else None
+    return Context(trace_id, context.span_id, context.flags, kept)
+
+
 def state_of(carried: Headers | None) -> bytes:
     """The `tracestate` among the lines of `onward_state`; b"" for none."""
     for name, value in carried or ():

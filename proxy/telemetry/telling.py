@@ -10,23 +10,40 @@ import time
 from typing import TYPE_CHECKING
 
 from ..trace import SAMPLED, state_of
-from .records import ToldCall, ToldExchange, ToldFlag
+from .records import ToldCall, ToldExchange, ToldFlag, ToldPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...config.snapshot import Endpoint, Flag
+    from ...config.snapshot import Endpoint, Flag, Shadow
     from ...filters.api import Failure
     from ..plane import Port
+    from ..shadow import Copy
     from ..trace import Context
-    from .teller import Account
+    from .account import Account
 
 MOST_CHARACTERS = 1024
 CUT = "…"
 
 
-def exchange(account: Account) -> ToldExchange:
-    """The exchange whole: its live call with the attempts before it, and its copies."""
+def exchange(account: Account, now: float) -> ToldExchange:
+    """The exchange whole: its live call with the attempts before it, and its copies, of which some may be under way."""
+    calls = _live_calls(account)
+    for copy in account.copies:
+        calls.append(_copy(account, copy, now))
+    for _, shadow, reason in account.refused:
+        calls.append(_refused(account, shadow, reason))
+    return _told(account, calls)
+
+
+def late(account: Account, copy: Copy) -> ToldExchange:
+    """A copy that ended after its exchange was told."""
+    told = _told(account, [_copy(account, copy, 0.0)])
+    told.logged = told.live_told = False
+    return told
+
+
+def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
     spans = account.spans
     since = account.started
     return ToldExchange(
@@ -56,7 +73,7 @@ def exchange(account: Account) -> ToldExchange:
         total_ms=(account.now - since) * 1000,
         request_bytes=account.received,
         response_bytes=account.sent,
-        calls=_live_calls(account),
+        calls=calls,
         fields=_fields(account) if account.teller.fields else {},
     )
 
@@ -133,6 +150,41 @@ def _live_calls(account: Account) -> list[ToldCall]:
         )
     )  # fmt: skip
     return calls
+
+
+def _copy(account: Account, copy: Copy, now: float) -> ToldCall:
+    shadow = copy.shadow
+    start_ms = (copy.mirrored.asked - account.started) * 1000
+    if copy.over:
+        end_ms, outcome = start_ms + copy.total * 1000, copy.reason or "complete"
+    else:
+        end_ms, outcome = (now - account.started) * 1000, "pending"
+    return ToldCall(
+        "shadow", shadow.backend.name, shadow.backend.version, _label(copy.endpoint), copy.trace_id.decode(),
+        copy.span_id.decode() if copy.sent else "", start_ms,
+        start_ms + copy.first_byte * 1000 if copy.first_byte else None, end_ms, copy.status, outcome, copy.censored, 0,
+        copy.request_bytes if copy.sent else 0, copy.response_bytes, copy.stream, _pair(account, copy),
+    )  # fmt: skip
+
+
+def _refused(account: Account, shadow: Shadow, reason: str) -> ToldCall:
+    """A copy that was never made."""
+    backend = shadow.backend
+    at_ms = (account.asked - account.started) * 1000
+    return ToldCall(
+        "shadow", backend.name, backend.version, "", "", "", at_ms, None, at_ms, 0, reason, False, 0, 0, 0, None, None
+    )
+
+
+def _pair(account: Account, copy: Copy) -> ToldPair | None:
+    """Latencies of two whole answers that nobody held back, statuses of any two."""
+    delta_ms = ratio = agree = None
+    live_s = account.total
+    if live_s and copy.over and not copy.reason and not copy.held_back:
+        delta_ms, ratio = (copy.total - live_s) * 1000, copy.total / live_s
+    if copy.status and account.status:
+        agree = copy.status == account.status
+    return None if delta_ms is None and agree is None else ToldPair(delta_ms, ratio, agree)
 
 
 def _label(endpoint: Endpoint | None) -> str:

@@ -107,7 +107,7 @@ def mirror(shadows: list[Options], budget: Options | None = None) -> Options:
 async def mirroring(
     *shadows: Options, budget: Options | None = None, shadow: Options | None = None, backend: Options | None = None,
     listener: Options | None = None, filters: list[Options] | None = None, url: str | None = None,
-    build: Build | None = None,
+    build: Build | None = None, telemetry: Options | None = None,
 ) -> AsyncIterator[Stage]:  # fmt: skip
     """Each of `shadows` is an entry of `to`; their backends are `next`, `next2`, … and have the options `shadow`; `url`
     is where the first one is to be found instead; `build` makes the chain. At the end nothing may be occupied."""
@@ -117,7 +117,7 @@ async def mirroring(
         heard = [await stack.enter_async_context(upstream()) for _ in entries]
         urls = [url or heard[0].url, *(each.url for each in heard[1:])]
         chain = [*(filters or []), mirror(entries, budget)]
-        text = document_of(live.url, urls, chain, shadow=shadow, backend=backend, listener=listener)
+        text = document_of(live.url, urls, chain, shadow, backend, listener, telemetry)
         proxy = await stack.enter_async_context(configured(text, build))
         stage = Stage(live, heard, proxy)
         yield stage
@@ -129,12 +129,13 @@ async def mirroring(
 
 
 def document_of(
-    live: str, shadows: list[str], filters: list[Options], *, shadow: Options | None = None,
-    backend: Options | None = None, listener: Options | None = None,
+    live: str, shadows: list[str], filters: list[Options], shadow: Options | None = None,
+    backend: Options | None = None, listener: Options | None = None, telemetry: Options | None = None,
 ) -> str:  # fmt: skip
     """Like `document`, with shadows of version 9."""
     own = {**COLD, **(backend or {})}
-    found: dict[str, Any] = json.loads(document([live], backend=own, listener=listener, route={"filters": filters}))
+    text = document([live], backend=own, listener=listener, route={"filters": filters}, telemetry=telemetry)
+    found: dict[str, Any] = json.loads(text)
     for at, url in enumerate(shadows):
         found["backends"][_name(at)] = {"endpoints": [url], "version": "9", **COLD, **(shadow or {})}
     return json.dumps(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,13 @@ from understudy.config.compile_telemetry import flags, telemetry
 from understudy.config.schema import convert
 from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
-from understudy.proxy.plane import Port
-from understudy.proxy.telemetry.teller import Teller, is_failure
+from understudy.proxy.telemetry.account import Waiting, is_failure
+from understudy.proxy.telemetry.teller import Teller
+from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
 
 TRACES = Telemetry(traces=True, sample=0.0)
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
-PORT: Port = None  # type: ignore[assignment]  # nobody asks it here
 
 shares = st.floats(0, 1)
 settings = st.builds(
@@ -30,7 +31,10 @@ settings = st.builds(
 
 
 def teller(settings: Telemetry, random: Callable[[], float] = lambda: 0.5) -> Teller:
-    return Teller(settings, random, lambda: b"5" * 16, lambda record: None)
+    loop = asyncio.new_event_loop()
+    waiting = Waiting(Wheel(loop))  # for nobody
+    loop.close()
+    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, waiting)
 
 
 def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
@@ -40,7 +44,7 @@ def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes =
     else:
         parent = b"00-%b-%b-%b" % (trace, b"c" * 16, b"01" if sampled else b"00")
         spans = continued([(b"traceparent", parent)], b"d" * 32, SPAN, trusted)
-    teller.open(spans, trusted, PORT, 1)
+    teller.draw(spans, trusted)
     return spans.flags
 
 

@@ -1,0 +1,289 @@
+"""What there is to tell of one exchange, kept until its copies are over.
+
+The record of an exchange is given when live and all its copies are over, or `PATIENCE_S` after live's end; a copy that
+ends later is told in a record of its own. Where nothing was to be told at live's end, the account is kept all the same
+while copies are under way, since one that answers another status makes the exchange worth a trace. There are never
+more accounts kept than copies in flight, which lanes bound.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..timers import NEVER
+from ..trace import SAMPLED, Context
+from . import telling
+
+if TYPE_CHECKING:
+    from ...config.snapshot import Endpoint, Route, Shadow
+    from ..lane import Lane
+    from ..mirrored import Mirrored
+    from ..pipeline import LiveExchange
+    from ..plane import Port
+    from ..shadow import Copy
+    from ..timers import Wheel
+    from .count import CallTally
+    from .records import StreamTimes
+    from .teller import Teller
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 0.9
+"""How long after live's end copies are waited for: with the wheel's ticks, a second at most."""
+
+NOTHING: Final = 0
+WHOLE: Final = 1  # the exchange with all its calls
+LATE: Final = 2  # the copy that has just ended, alone
+
+_now: Final = monotonic
+_NO_FIELDS: Final[dict[bytes, bytes]] = {}
+
+
+def is_failure(status: int, reason: str | None) -> bool:
+    """Whether an exchange that ended so counts as an error: a client that simply left is none."""
+    return status >= 500 or (reason is not None and reason != "client_gone")
+
+
+class Progress:
+    """What is to be told when. Pure: it is told of events, and answers what is due.
+
+    Mutable state: `traced` and `logged`, what for; `left`, how many copies are under way; `given`, whether the whole
+    was given before.
+    """
+
+    __slots__ = ("given", "left", "logged", "traced")
+
+    def __init__(self) -> None:
+        self.traced = self.logged = self.given = False
+        self.left = 0
+
+    def live_over(self, traced: bool, logged: bool, left: int) -> int:
+        """The live exchange has ended, with so many copies under way."""
+        self.traced, self.logged, self.left = traced, logged, left
+        return self._whole() if not left else NOTHING
+
+    def copy_ended(self, disagrees: bool) -> int:
+        """A copy that was under way has ended; `disagrees`: its status alone makes the exchange worth a trace."""
+        self.left -= 1
+        promoted = disagrees and not self.traced
+        if promoted:
+            self.traced = True
+        if not self.given:
+            return self._whole() if not self.left else NOTHING
+        if promoted:
+            self.logged = False  # its line was written when the whole was given
+            return WHOLE
+        return LATE if self.traced else NOTHING
+
+    def overdue(self) -> int:
+        """The copies have been waited for long enough."""
+        return NOTHING if self.given else self._whole()
+
+    def _whole(self) -> int:
+        if not self.traced and not self.logged:
+            return NOTHING
+        self.given = True
+        return WHOLE
+
+
+class Attempt(NamedTuple):
+    """A call that failed and was made again. Times are monotonic seconds."""
+
+    span_id: bytes
+    endpoint: Endpoint | None  # None when none was chosen
+    asked: float
+    ended: float
+    outcome: str
+
+
+class Account(Progress):
+    """What there is to tell of one exchange: opened with it, closed at its end, and given away where it is wanted.
+
+    Mutable state, beside `Progress`: of the live call, as it goes on, when it was `asked` for and when its answer
+    `ended` (monotonic seconds, 0 for not yet), its `status`, and the `attempts` before it; from `close` on, all that
+    the record says of the exchange, without its bodies.
+    """
+
+    __slots__ = (
+        "arm", "asked", "attempts", "authority", "backend", "client", "config", "copies", "ended", "endpoint",
+        "experiment", "fields", "first_byte", "flags", "id", "method", "minor", "now", "path", "port", "reason",
+        "received", "refused", "response_status", "route", "scheme", "sent", "server_span_id", "spans", "started",
+        "status", "stream", "tainted", "teller", "version",
+    )  # fmt: skip
+
+    id: bytes
+    client: str
+    method: bytes
+    path: bytes
+    scheme: bytes
+    authority: bytes
+    fields: Mapping[bytes, bytes]
+    route: Route
+    experiment: str
+    arm: str
+    flags: list[str] | None
+    config: int
+    spans: Context
+    backend: str
+    version: str
+    endpoint: Endpoint | None
+    started: float
+    first_byte: float
+    now: float
+    response_status: int
+    reason: str
+    received: int
+    sent: int
+    stream: StreamTimes | None
+    copies: list[Copy]
+    refused: list[tuple[Lane, Shadow, str]]
+    tainted: bool
+    server_span_id: bytes
+
+    def __init__(self, teller: Teller, port: Port, minor: int) -> None:
+        super().__init__()
+        self.teller = teller
+        self.port = port
+        self.minor = minor
+        self.asked = 0.0
+        self.ended = 0.0
+        self.status = 0
+        self.attempts: list[Attempt] | None = None
+
+    @property
+    def total(self) -> float:
+        """Seconds from when the live call was first asked for to the end of the backend's answer; 0 where it has none,
+        or where the client held it back."""
+        if not self.ended or self.tainted:
+            return 0.0
+        return self.ended - (self.asked if self.attempts is None else self.attempts[0].asked)
+
+    def again(self, spans: Context, endpoint: Endpoint | None, outcome: str) -> None:
+        """The live call failed so, and is made once more."""
+        now = _now()
+        attempt = Attempt(spans.span_id, endpoint, self.asked, now, outcome)
+        self.attempts = [attempt] if self.attempts is None else [*self.attempts, attempt]
+        self.asked = now
+
+    def close(
+        self, exchange: LiveExchange, route: Route, spans: Context, config: int, stats: CallTally,
+        endpoint: Endpoint | None, started: float, first_byte: float, now: float, status: int, reason: str | None,
+        received: int, sent: int, mirrored: Mirrored | None, copies: list[Copy] | None,
+    ) -> None:  # fmt: skip
+        """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
+        teller = self.teller
+        failed = is_failure(status, reason)
+        traced = teller.traced(spans.flags == SAMPLED, failed, now - started, stats.p99_s)
+        left = 0
+        for copy in copies or ():
+            if not copy.over:
+                left += 1
+            elif self._disagrees(copy):
+                traced = True
+        due = self.live_over(traced, teller.logged(failed), left)
+        if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
+            return
+        self._fill(exchange, route, spans, stats)
+        self.config, self.endpoint = config, endpoint
+        self.started, self.first_byte, self.now = started, first_byte, now
+        self.response_status, self.reason = status, reason or ""
+        self.received, self.sent = received, sent
+        self.copies = copies or []
+        self.refused = mirrored.refused if mirrored is not None else []
+        self.tainted = mirrored is not None and mirrored.tainted
+        if due == WHOLE:
+            self._give()
+        elif mirrored is not None:
+            mirrored.account = self
+            if self.traced or self.logged:
+                teller.waiting.add(self)
+
+    def copy_over(self, copy: Copy) -> None:
+        """A copy has ended that was under way when the live exchange did."""
+        known = self.given or self.traced or self.logged
+        due = self.copy_ended(self._disagrees(copy))
+        if due == LATE:
+            if copy.sent:
+                self._give(copy)
+        elif due == WHOLE:
+            self.teller.waiting.remove(self)
+            self._give()
+        elif self.traced and not known:
+            self.teller.waiting.add(self)
+        if not self.left:
+            self.copies = []  # they know us: a cycle that only the collector would find
+
+    def give(self) -> None:
+        """The copies have been waited for long enough."""
+        if self.overdue() == WHOLE:
+            self._give()
+
+    def _disagrees(self, copy: Copy) -> bool:
+        return self.teller.errors and copy.status != 0 and self.status not in (0, copy.status)
+
+    def _fill(self, exchange: LiveExchange, route: Route, spans: Context, stats: CallTally) -> None:
+        teller, request = self.teller, exchange.request
+        self.id, self.client = exchange.id, exchange.client
+        self.method, self.path, self.scheme = request.method, request.path, request.scheme
+        self.authority = request.authority
+        self.fields = request.fields if teller.fields else _NO_FIELDS
+        self.route, self.experiment, self.arm, self.flags = route, exchange.experiment, exchange.arm, exchange.flags
+        self.spans = spans
+        self.server_span_id = b""
+        self.backend, self.version = stats.key.backend, stats.key.version
+        self.stream = exchange.stream
+
+    def _give(self, late: Copy | None = None) -> None:
+        teller = self.teller
+        try:
+            if not self.server_span_id:
+                self.server_span_id = teller.span_id()
+            teller.offer(telling.exchange(self, _now()) if late is None else telling.late(self, late))
+        except Exception:  # it must not keep the exchange from ending
+            log.exception("route %s: an exchange cannot be told of", self.route.name)
+
+
+class Waiting:
+    """The accounts that are to be told, and wait for copies. It outlives snapshots.
+
+    Mutable state: those accounts; `deadline`, when the first of them has waited for long enough.
+    """
+
+    __slots__ = ("_accounts", "_wheel", "deadline", "look_s")
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._accounts: dict[Account, None] = {}
+        self.deadline = NEVER
+        self.look_s = NEVER
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def add(self, account: Account) -> None:
+        """It is given `PATIENCE_S` after its live exchange ended, unless it is removed before."""
+        self._accounts[account] = None
+        until = account.now + PATIENCE_S
+        if until < self.deadline:
+            self.deadline = until
+            if until < self.look_s:
+                self._wheel.watch(self)
+
+    def remove(self, account: Account) -> None:
+        """It waits no more, if it did."""
+        self._accounts.pop(account, None)
+
+    def on_deadline(self) -> None:
+        """The wheel's call: give what has waited for long enough."""
+        now, deadline = self._wheel.now, NEVER
+        for account in list(self._accounts):
+            until = account.now + PATIENCE_S
+            if until <= now:
+                del self._accounts[account]
+                account.give()
+            elif until < deadline:
+                deadline = until
+        self.deadline = deadline
