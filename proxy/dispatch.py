@@ -117,14 +117,10 @@ class Dispatch(Exchange, Caller, Waiter):
             self._limit(backend.total_timeout)
         if self.copies is None:
             self._asked = _now()
-            if self.account is not None:
-                self.account.asked = self._asked
             pool.connect(self, self._tried)
             return
         mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
         self._asked = mirrored.asked
-        if self.account is not None:
-            self.account.asked = self._asked
         pool.connect(self, self._tried)
         mirrored.begin(self, self._spans, self.account is not None and self.account.teller.link)
 
@@ -215,7 +211,8 @@ class Dispatch(Exchange, Caller, Waiter):
     def _ask_again(self, target: Target | None, failure: Failure) -> None:
         """The call is made once more, as a span of its own."""
         if self.account is not None:
-            self.account.again(self._spans, None if target is None else target.endpoint, failure.reason)
+            endpoint = None if target is None else target.endpoint
+            self.account.again(self._asked, self._spans, endpoint, failure.reason)
         self._spans.span_id = self._plane.span_id()
 
     def _released(self) -> CallTally:

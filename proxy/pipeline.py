@@ -181,11 +181,8 @@ class LiveExchange(Dispatch):
         self._first_byte = _now()
         if self._mirrored is not None:
             self._mirrored.live_answered(len(response.content), response.ended)
-        account = self.account
-        if account is not None:
-            account.status = response.status
-            if response.ended:
-                account.ended = self._first_byte
+        if self.account is not None:
+            self.account.status = response.status
         if response.ended:
             self._call = None
             self._answered = self._first_byte
@@ -198,8 +195,6 @@ class LiveExchange(Dispatch):
         if ended:
             self._call = None
             self._answered = _now()
-            if self.account is not None:
-                self.account.ended = self._answered
         if self._outlet is not None:
             self._outlet.take(chunk, ended)
         elif ended:
@@ -368,5 +363,6 @@ class LiveExchange(Dispatch):
         target = self.target or (self._tried[-1] if self._tried else None)
         account.close(
             self, self._route, self._spans, self._config, stats, None if target is None else target.endpoint,
-            self._started, self._first_byte, now, self._status, reason, received, sent, self._mirrored, copies,
+            self._started, self._asked, self._first_byte, self._answered, now, self._status, reason, received, sent,
+            self._mirrored, copies,
         )  # fmt: skip

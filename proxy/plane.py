@@ -24,6 +24,7 @@ from .pool import BackendPool, tls_context
 from .rescue import status_of
 from .telemetry.account import Waiting
 from .telemetry.count import NEVER
+from .telemetry.slowness import Slowness
 from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
 from .timers import Wheel
@@ -103,6 +104,7 @@ class DataPlane:
         self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
         self.version = 0
         self.waiting = Waiting(self.wheel)
+        self._slowness = Slowness(self.wheel, stats.calls)
         self.teller: Teller | None = None  # None: control is told of no exchange
         self._tasks: set[asyncio.Task[None]] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
@@ -181,6 +183,7 @@ class DataPlane:
         self.teller = self._teller(snapshot.telemetry)
 
     def _teller(self, settings: Telemetry | None) -> Teller | None:
+        self._slowness.turn(settings is not None and settings.over_p99)
         if settings is None:
             return None
         return Teller(settings, self.rng.random, self.span_id, self.stats.records.offer, self.waiting)

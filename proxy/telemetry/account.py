@@ -102,9 +102,9 @@ class Attempt(NamedTuple):
 class Account(Progress):
     """What there is to tell of one exchange: opened with it, closed at its end, and given away where it is wanted.
 
-    Mutable state, beside `Progress`: of the live call, as it goes on, when it was `asked` for and when its answer
-    `ended` (monotonic seconds, 0 for not yet), its `status`, and the `attempts` before it; from `close` on, all that
-    the record says of the exchange, without its bodies.
+    Mutable state, beside `Progress`: of the live call, as it goes on, its `status` (0: no answer yet), the `attempts`
+    before it, and when it was `asked` for after those; from `close` on, all that the record says of the exchange,
+    without its bodies. Times are monotonic seconds, 0 for never.
     """
 
     __slots__ = (
@@ -131,7 +131,8 @@ class Account(Progress):
     version: str
     endpoint: Endpoint | None
     started: float
-    first_byte: float
+    first_byte: float  # of the backend's answer
+    ended: float  # likewise
     now: float
     response_status: int
     reason: str
@@ -149,7 +150,6 @@ class Account(Progress):
         self.port = port
         self.minor = minor
         self.asked = 0.0
-        self.ended = 0.0
         self.status = 0
         self.attempts: list[Attempt] | None = None
 
@@ -161,17 +161,18 @@ class Account(Progress):
             return 0.0
         return self.ended - (self.asked if self.attempts is None else self.attempts[0].asked)
 
-    def again(self, spans: Context, endpoint: Endpoint | None, outcome: str) -> None:
-        """The live call failed so, and is made once more."""
+    def again(self, asked: float, spans: Context, endpoint: Endpoint | None, outcome: str) -> None:
+        """The live call, that was asked for then at first, failed so, and is made once more."""
         now = _now()
-        attempt = Attempt(spans.span_id, endpoint, self.asked, now, outcome)
+        attempt = Attempt(spans.span_id, endpoint, self.asked or asked, now, outcome)
         self.attempts = [attempt] if self.attempts is None else [*self.attempts, attempt]
         self.asked = now
 
     def close(
         self, exchange: LiveExchange, route: Route, spans: Context, config: int, stats: CallTally,
-        endpoint: Endpoint | None, started: float, first_byte: float, now: float, status: int, reason: str | None,
-        received: int, sent: int, mirrored: Mirrored | None, copies: list[Copy] | None,
+        endpoint: Endpoint | None, started: float, asked: float, first_byte: float, ended: float, now: float,
+        status: int, reason: str | None, received: int, sent: int, mirrored: Mirrored | None,
+        copies: list[Copy] | None,
     ) -> None:  # fmt: skip
         """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
         teller = self.teller
@@ -188,7 +189,8 @@ class Account(Progress):
             return
         self._fill(exchange, route, spans, stats)
         self.config, self.endpoint = config, endpoint
-        self.started, self.first_byte, self.now = started, first_byte, now
+        self.started, self.first_byte, self.ended, self.now = started, first_byte, ended, now
+        self.asked = self.asked or asked
         self.response_status, self.reason = status, reason or ""
         self.received, self.sent = received, sent
         self.copies = copies or []

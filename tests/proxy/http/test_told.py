@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from understudy.proxy.telemetry.records import ToldExchange, ToldFlag
+from understudy.proxy.telemetry.slowness import LEAST
 
 from tests.kit.configured import Options, Proxy, configured, document
 from tests.kit.conversation import Message, Peer, Upstream, on_the_loop, upstream
@@ -385,3 +386,27 @@ async def test_of_a_thousand_requests_the_configured_share_is_told() -> None:
         await stage.proxy.settled(lambda: stage.proxy.in_flight() == 0)
         assert 0 <= len(stage.told.take()) - onward <= 1, "the flag onward says what became of it"
         assert abs(len(stage.told.exchanges) - 300) <= 3 * 14.5
+
+
+@on_the_loop
+async def test_what_is_slower_than_the_p99_so_far_is_told() -> None:
+    async with telling(traces(sample=0.0, over_p99=True), backend={"keep_alive": "30s"}) as stage:
+        client = await stage.proxy.connect()
+        client.send(GET)
+        call, _ = await stage.live.call()
+        call.send(ok())
+        await client.message()
+        for _ in range(LEAST):
+            client.send(GET)
+            await call.message()
+            call.send(ok())
+            await client.message()
+        tally = stage.proxy.stats(version="7")
+        await stage.proxy.settled(lambda: tally.p99_s < 1.0)
+        assert stage.told.take() == []
+        client.send(GET)
+        await call.message()
+        until_s = time.monotonic() + 2 * tally.p99_s
+        await stage.proxy.settled(lambda: time.monotonic() > until_s)
+        call.send(ok())
+        assert (await stage.told.only()).total_ms > tally.p99_s * 1000

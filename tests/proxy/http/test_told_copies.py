@@ -86,7 +86,7 @@ async def test_a_copy_that_is_late_is_told_alone_later() -> None:
         await client.message()
         first = await told.exchange(within_s=WITHIN_S)
         assert (first.traced, first.logged, first.live_told) == (True, True, True)
-        live_call, copy = calls(first)
+        _, copy = calls(first)
         assert (copy.outcome, copy.status, copy.first_byte_ms, copy.pair) == ("pending", 0, None, None)
         assert 850 <= copy.end_ms - first.total_ms <= 1500
         shadow.send(ok(b"shadow"))
