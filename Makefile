@@ -39,11 +39,11 @@ demo: setup  ## three models, the proxy, a load, the comparison; SERVER=kserve|m
 
 test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
 
-pytest: .venv/dev.stamp packages
+pytest: .venv/dev.stamp packages .venv-npm/stamp
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
 
 # What users run is compiled, so whatever speaks to the whole program is tested that way too.
-compiled: .venv/dev.stamp packages
+compiled: .venv/dev.stamp packages .venv-npm/stamp
 	@if $(CAN_COMPILE); then \
 		$(MAKE) --no-print-directory $(COMPILED)/stamp && \
 		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
@@ -53,7 +53,7 @@ e2e: .venv/dev.stamp  ## the same bytes with and without the proxy, over real mo
 	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp)
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
-faults: .venv/dev.stamp packages  ## provoke every fault and print the table of what the client saw
+faults: .venv/dev.stamp packages .venv-npm/stamp  ## provoke every fault and print the table of what the client saw
 	$(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 fuzz: .venv/dev.stamp packages  ## hostile messages, judged by an independent reader
@@ -82,6 +82,12 @@ typecheck: .venv/dev.stamp .typecheck/understudy/filters .typecheck/understudy/c
 
 packages:
 	@tests/install-debian-packages tests/debian-packages.txt bench/debian-packages.txt
+
+# A real OTLP backend for tests. Without npm they say what they miss.
+.venv-npm/stamp: tests/npm/package.json tests/npm/package-lock.json tests/npm/.npmrc | packages
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@if command -v npm >/dev/null; then npm ci --prefix $(@D) --ignore-scripts --silent && touch $@; \
+	else echo "no npm: the export of telemetry cannot be tested (Debian: apt-get install nodejs npm)" >&2; fi
 
 .venv/run.stamp: requirements.lock pyproject.toml setup.py
 	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)
@@ -128,6 +134,7 @@ lock:  ## resolve every lock file anew (ARGS=--upgrade for the newest versions)
 	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) pyproject.toml --extra build --extra bench -c requirements-dev.lock -o requirements-bench.lock
 	$(foreach server,$(SERVERS),$(COMPILE) demo/servers/$(server).in -o demo/servers/$(server).lock &&) true
+	$(PYTHON) tests/npm/relock.py
 
 clean:  ## remove the environments and what the tools left
 	rm -rf .venv .venv-* .typecheck .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

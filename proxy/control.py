@@ -18,6 +18,7 @@ from typing import Literal
 from ..config.load import Loaded
 from ..config.schema import Document
 from . import cpus
+from .admin.measured import families_of
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
 from .configuration import Configuration
@@ -25,14 +26,17 @@ from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
 from .telemetry.access_log import AccessLog
+from .telemetry.export.export import Export
 from .telemetry.failures import Failures
 from .telemetry.losses import Losses
 from .telemetry.recent import Recent
+from .telemetry.records import Record
 from .telemetry.totals import Totals
 from .text import now_text
 
 TICK_S = 1.0
 MOST_RELOADS = 16
+EXPORT_WITHIN_S = 2.0  # for telemetry that is left at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class Control:
         self.recent = Recent(self.totals)
         self.epochs = Epochs()
         self.listening = Listening()
-        self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers, told=self.access_log.take)
+        self.export = Export(self.losses, loaded.base, lambda: families_of(self))
+        self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers, told=self._on_told)
         self.configuration = Configuration(loaded.file, self.listening, self.supervisor, self._on_decided)
         self.admin = AdminServer(self, document.admin, loaded.base)
         self._loop = loop
@@ -125,9 +130,14 @@ class Control:
 
     def _on_decided(self, version: int, document: Document) -> None:
         self.access_log.configure(document.telemetry, self._loaded.base)
+        self.export.configure(document)
         why = self.epochs.configured(version, document)
         if why is not None:
             self.begin_epoch(why)
+
+    def _on_told(self, batch: list[Record]) -> None:
+        self.access_log.take(batch)
+        self.export.take(batch)
 
     def _watch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,6 +190,7 @@ class Control:
         await self.supervisor.gone()
         self.listening.commit({})
         await self.access_log.close()
+        await self.export.stop(0.0 if self._at_once.is_set() else EXPORT_WITHIN_S)
         await self.admin.stop()
 
     def _tick(self) -> None:
@@ -187,6 +198,7 @@ class Control:
         self.lag_s, self._due_s = max(0.0, now_s - self._due_s), now_s + TICK_S
         self._loop.call_later(TICK_S, self._tick)
         self.recent.tick(now_s)
+        self.export.tick(now_s)
         self.admin.tick(now_s)
 
 

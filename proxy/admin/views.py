@@ -198,5 +198,6 @@ def _warnings(control: Control, status: Status) -> list[str]:
     found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
     if control.access_log.problem:
         found.append(f"the access log cannot be written: {control.access_log.problem}")
+    found += control.export.warnings()
     found += compared.warnings_of(status.copies, status.keys)
     return found

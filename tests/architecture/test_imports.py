@@ -16,6 +16,7 @@ MAY: dict[str, set[str]] = {
     "config": {"msgspec", "re2", "yaml", "watchfiles", "understudy.filters", "understudy.config"},
     "proxy": {
         "aiohttp", "httptools", "msgspec", "opentelemetry", "redis", "uvloop", "watchfiles", "xxhash", "yaml",
+        "grpc", "requests",  # what the exporters of OpenTelemetry speak through
         "understudy.filters", "understudy.config", "understudy.proxy",
     },
 }  # fmt: skip
@@ -25,7 +26,16 @@ NEVER: dict[str, set[str]] = {
     "proxy": {"multiprocessing"},
 }
 # The data plane holds neither YAML nor an HTTP framework nor a telemetry SDK: they cost memory and the GIL.
-NOT_IN_WORKERS = ("yaml", "aiohttp", "opentelemetry", "multiprocessing", "understudy.config.load")
+NOT_IN_WORKERS = (
+    "yaml",
+    "aiohttp",
+    "opentelemetry",
+    "google",
+    "grpc",
+    "requests",
+    "multiprocessing",
+    "understudy.config.load",
+)
 
 
 def wrong_imports(folder: str, source: str, module: str, is_package: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from tests.architecture.tree import ROOT
 
 LOCKS = sorted([*ROOT.glob("*.lock"), *ROOT.glob("demo/servers/*.lock")])
+
+
+NPM = sorted(ROOT.glob("tests/**/package-lock.json"))
 
 
 def foreign(lines: list[str]) -> list[str]:
@@ -37,6 +41,16 @@ def test_every_requirement_is_pinned_and_hashed(path: Path) -> None:
     pins = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     assert pins
     assert not [line.split()[0] for line in pins if "==" not in line or "--hash=sha256:" not in line]
+
+
+@pytest.mark.parametrize("path", NPM, ids=lambda path: path.parent.name)
+def test_a_lock_file_of_npm_holds_hashes_and_no_urls(path: Path) -> None:
+    assert "://" not in path.read_text()
+    packages = json.loads(path.read_text())["packages"]
+    assert len(packages) > 1
+    for name, package in packages.items():
+        assert "resolved" not in package
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def test_a_url_is_found() -> None:

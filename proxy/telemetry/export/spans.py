@@ -93,20 +93,22 @@ class Spans:
         attributes: Attributes = {
             **_method(told.method),
             "url.scheme": told.scheme,
-            "url.path": told.path,
             "client.address": told.client,
             "network.protocol.version": told.http_version,
             "http.request.body.size": told.request_bytes,
             "http.response.body.size": told.response_bytes,
             "understudy.request_id": told.request_id,
-            "understudy.route": told.route,
             "understudy.role": "live",
             "understudy.outcome": told.reason or "complete",
             "understudy.sampled": told.sampled,
             "understudy.config.version": told.config,
         }
+        if told.path:
+            attributes["url.path"] = told.path
         if template is not None:
             attributes["http.route"] = template
+        if told.route:
+            attributes["understudy.route"] = told.route
         if told.port:
             attributes["network.local.port"] = told.port
         if told.status:
@@ -213,6 +215,8 @@ def _name(method: str, target: str | None) -> str:
 def _method(method: str) -> Attributes:
     if method in _KNOWN_METHODS:
         return {"http.request.method": method}
+    if not method:  # refused before it could be read
+        return {"http.request.method": "_OTHER"}
     return {"http.request.method": "_OTHER", "http.request.method_original": method}
 
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from .spans import Attributes, Event, Span, Value
 
+SCOPE: Final = "understudy"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+"""The conventions that names are of: the newest that the SDK in use knows."""
 MOST_KEPT: Final = 4096  # some hundred KiB
 _SHORT: Final = tuple(bytes((number,)) for number in range(128))
 _FIXED64: Final = struct.Struct("<Q").pack

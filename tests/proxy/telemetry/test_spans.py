@@ -151,6 +151,14 @@ def test_a_method_that_nobody_knows_is_no_name() -> None:
     assert span.attributes["http.request.method_original"] == "BREW"
 
 
+def test_a_request_that_could_not_be_read_is_a_span_without_what_it_was() -> None:
+    span = one(method="", path="", route="", status=400, reason="bad_request", calls=[])
+    assert span.name == "HTTP"
+    assert span.attributes["http.request.method"] == "_OTHER"
+    absent = {"url.path", "http.route", "understudy.route", "understudy.backend", "http.request.method_original"}
+    assert not absent & set(span.attributes)
+
+
 def test_endpoints() -> None:
     unix = call(endpoint="unix:/run/model.sock").attributes
     assert (unix["server.address"], unix["network.transport"]) == ("/run/model.sock", "unix")

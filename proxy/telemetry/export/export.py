@@ -1,0 +1,138 @@
+"""What control exports: owns the senders, and changes them with the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final
+
+from ....config.addresses import redacted
+from ....config.environment import Environ, Signal, environment_warnings
+from ....config.schema import Document
+from ...log import logger
+from ..family import Family
+from ..losses import Losses
+from .exporters import metric_sending, span_sending
+from .places import Places
+from .plan import Plan, Target, plan_of
+from .sender import Sender
+from .senders import Measured, MetricSender, SpanSender
+from .spans import Spans
+from .wire import SCHEMA_URL, SCOPE, Wire
+
+FORMER_WITHIN_S: Final = 10.0
+"""How long a sender that a reload replaced may send what it holds."""
+_VERSION: Final = version("understudy")
+
+
+class Export:
+    """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when metrics are due.
+
+    Nothing here waits for a backend, save `stop`, and that within a bound of its own.
+    """
+
+    def __init__(
+        self, losses: Losses, base: str, measure: Callable[[], Sequence[Family]], environ: Environ = os.environ
+    ) -> None:
+        self._losses = losses
+        self._base = base
+        self._measure = measure
+        self._environ = environ
+        self._plan = Plan()
+        self._spans: SpanSender | None = None
+        self._metrics: MetricSender | None = None
+        self._former: list[Sender[Any, Any]] = []
+        self._start_ns = time.time_ns()
+        self._due_s = 0.0
+
+    def configure(self, document: Document) -> None:
+        """Export by this document, as it was written, from now on. What the former senders hold, they send."""
+        for warning in environment_warnings(self._environ):
+            logger.warning("%s", warning)
+        try:
+            plan = plan_of(document, self._environ, self._base)
+        except ValueError as problem:
+            logger.error("telemetry is not exported: %s", problem)
+            plan = Plan()
+        former, self._plan = self._plan, plan
+        spans = Spans(Places(document)) if plan.target("traces") else None
+        if spans is not None and self._spans is not None and _same(former, plan, "traces"):
+            self._spans.spans = spans
+        else:
+            self._retire(self._spans)
+            self._spans = self._span_sender(plan.target("traces"), plan, spans)
+        if not _same(former, plan, "metrics"):
+            self._retire(self._metrics)
+            self._metrics = self._metric_sender(plan.target("metrics"), plan)
+        if plan != former and plan.targets:
+            logger.info(
+                "OTLP export: %s", ", ".join(f"{each.signal} to {redacted(each.endpoint)}" for each in plan.targets)
+            )
+
+    def take(self, records: Iterable[object]) -> None:
+        """Export those among a worker's records that are traced. Never blocks."""
+        if self._spans is not None:
+            self._spans.offer(records)
+
+    def tick(self, now_s: float) -> None:
+        """Call it every second, monotonic: metrics leave when they are due."""
+        if self._metrics is not None and now_s >= self._due_s:
+            self._due_s = now_s + self._plan.interval_s
+            self._metrics.offer(self._measured())
+
+    def warnings(self) -> list[str]:
+        """What an operator should look at now."""
+        return [warning for sender in (self._spans, self._metrics) if sender and (warning := sender.health.warning())]
+
+    async def stop(self, within_s: float) -> None:
+        """Send what there is, for at most this time; what is left then is lost, and said."""
+        if self._metrics is not None and within_s > 0:
+            self._metrics.offer(self._measured(), is_last=True)
+        senders: list[Sender[Any, Any]] = [
+            each for each in (self._spans, self._metrics, *self._former) if each is not None
+        ]
+        for sender in senders:
+            sender.stop(within_s)
+        due_s = time.monotonic() + within_s
+        for sender in senders:
+            await asyncio.to_thread(sender.done.wait, max(0.0, due_s - time.monotonic()))
+        for sender in senders:
+            lost = 0 if sender.done.is_set() else sender.abandon()
+            if lost:
+                logger.warning("OTLP export of %s ends: %d %s were not sent in time",
+                               sender.target.signal, lost, sender.kind)  # fmt: skip
+        self._spans = self._metrics = None
+        self._former = []
+
+    def _measured(self) -> Measured:
+        return Measured(self._measure(), self._start_ns, time.time_ns())
+
+    def _retire(self, sender: Sender[Any, Any] | None) -> None:
+        self._former = [each for each in self._former if not each.done.is_set()]
+        if sender is not None:
+            sender.stop(FORMER_WITHIN_S)
+            self._former.append(sender)
+
+    def _span_sender(self, target: Target | None, plan: Plan, spans: Spans | None) -> SpanSender | None:
+        if target is None or spans is None:
+            return None
+        wire = Wire(dict(plan.resource), SCOPE, _VERSION, SCHEMA_URL)
+        sender = SpanSender(target, self._losses, wire, spans, partial(span_sending, target))
+        sender.start()
+        return sender
+
+    def _metric_sender(self, target: Target | None, plan: Plan) -> MetricSender | None:
+        if target is None:
+            return None
+        self._due_s = 0.0
+        sender = MetricSender(target, self._losses, partial(metric_sending, target, dict(plan.resource), _VERSION))
+        sender.start()
+        return sender
+
+
+def _same(former: Plan, plan: Plan, signal: Signal) -> bool:
+    return (former.target(signal), former.resource) == (plan.target(signal), plan.resource)

@@ -1,0 +1,168 @@
+"""The SDK's exporters over http/protobuf, with eyes: they say only whether a request failed.
+
+A session of ours sees what the backend answers: whether to come again and when, what it took in part, and answers that
+look like success and are none. It reads no more of an answer than is worth reading, and for no longer than a timeout.
+
+Imports the SDK: only an export that is on may import this module.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import requests
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.metrics.export import MetricsData
+from requests.adapters import HTTPAdapter
+
+from .outcome import Outcome, why
+from .plan import Target
+
+MOST_ANSWER_BYTES: Final = 64 << 10
+MOST_PATIENCE_S: Final = 60.0
+_AGAIN: Final = frozenset({429, 502, 503, 504})
+_Answer: TypeAlias = type[ExportTraceServiceResponse] | type[ExportMetricsServiceResponse]
+
+
+class SpanExporter(OTLPSpanExporter):
+    """Sends spans that are encoded already."""
+
+    def __init__(self, target: Target) -> None:
+        self._session = _Session(target)
+        super().__init__(**_options(target, self._session))
+
+    def send(self, request: bytes) -> Outcome:
+        """The request and its retries, within the timeout."""
+        self._session.begin()
+        self._client.export(request)
+        return self._session.outcome(ExportTraceServiceResponse, "rejected_spans")
+
+
+class MetricExporter(OTLPMetricExporter):
+    """Sends metrics."""
+
+    def __init__(self, target: Target) -> None:
+        self._session = _Session(target)
+        super().__init__(**_options(target, self._session))
+
+    def send(self, metrics: MetricsData) -> Outcome:
+        """The request and its retries, within the timeout."""
+        self._session.begin()
+        self.export(metrics)
+        return self._session.outcome(ExportMetricsServiceResponse, "rejected_data_points")
+
+
+class _Session(requests.Session):
+    """Mutable state: how the last request went."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.begin()
+        if target.server_name is not None:
+            self.mount("https://", _NamedAdapter(target.server_name))
+
+    def begin(self) -> None:
+        """Forget the request before."""
+        self._status = 0  # 0: no answer
+        self._body = b""
+        self._kind = ""
+        self._after_s = 0.0
+        self._error: Exception | None = None
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """As the SDK asks for it."""
+        self.begin()
+        if isinstance(self.verify, str):  # or else REQUESTS_CA_BUNDLE would win over what is configured
+            options["verify"] = self.verify
+        options["stream"] = True
+        until_s = time.monotonic() + float(options.get("timeout") or 0)
+        try:
+            response = super().request(*args, **options)
+            self._body = _body(response, until_s)
+        except Exception as error:
+            self._error = error
+            raise
+        self._status = response.status_code
+        self._kind = response.headers.get("content-type", "")
+        self._after_s = _patience_s(response.headers.get("retry-after", ""))
+        return response
+
+    def outcome(self, kind: _Answer, rejected: str) -> Outcome:
+        """What became of the last request."""
+        status = self._status
+        if not status:
+            if self._error is None:
+                return Outcome("the request could not be made")
+            return Outcome(why(self._error), again=True)
+        if status >= 300:
+            return Outcome(_status_words(status), again=status in _AGAIN, after_s=self._after_s)
+        if "html" in self._kind:
+            return Outcome(f"HTTP {status} with a page for people: this is no OTLP endpoint")
+        try:
+            partial = kind.FromString(self._body).partial_success if "protobuf" in self._kind else None
+        except Exception:
+            partial = None
+        return Outcome(rejected=getattr(partial, rejected, 0))
+
+
+class _NamedAdapter(HTTPAdapter):
+    """Asks for, and verifies, another name than the URL's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Called by the constructor."""
+        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **options)
+
+
+def _options(target: Target, session: requests.Session) -> dict[str, Any]:
+    return {
+        "endpoint": target.endpoint,
+        "certificate_file": target.ca,
+        "client_certificate_file": target.certificate,
+        "client_key_file": target.key,
+        "headers": dict(target.headers),
+        "timeout": target.timeout_s,
+        "compression": Compression.Gzip if target.compression == "gzip" else Compression.NoCompression,
+        "session": session,
+    }
+
+
+def _body(response: requests.Response, until_s: float) -> bytes:
+    """The answer's beginning; its connection is of use again only where that was all of it."""
+    body = b""
+    for chunk in response.iter_content(8 << 10):
+        body += chunk
+        if len(body) > MOST_ANSWER_BYTES or time.monotonic() > until_s:
+            response.close()
+            break
+    return body
+
+
+def _patience_s(text: str) -> float:
+    """Retry-After (RFC 9110 section 10.2.3), bounded; 0 where there is none that can be read."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()  # noqa: TID251 - compared with a date
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(seconds, 0.0), MOST_PATIENCE_S) if math.isfinite(seconds) else 0.0
+
+
+def _status_words(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"

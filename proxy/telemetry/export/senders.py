@@ -1,0 +1,160 @@
+"""What waits to be exported: records of exchanges, of which spans are made, and the last metrics."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from ..family import Family
+from ..losses import Losses
+from ..records import ToldExchange
+from .outcome import Outcome
+from .plan import Target
+from .sender import KEEP_S, Load, Sender
+from .spans import Spans, count_of
+from .wire import Wire
+
+MOST_RECORDS: Final = 10_000
+MOST_BYTES: Final = 32 << 20  # as `weight` estimates them
+MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC
+MOST_BYTES_AT_ONCE: Final = 3 << 20
+GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in few requests
+_RECORD_BYTES: Final = 1200  # of one without calls and texts of any length
+_CALL_BYTES: Final = 600
+
+
+class _Waiting(NamedTuple):
+    since_s: float
+    items: int
+    size: int
+    told: ToldExchange
+
+
+class SpanSender(Sender[list[ToldExchange], bytes]):
+    """Takes records, bounded by count, bytes and age; the oldest ones make room. Their spans are made in the thread."""
+
+    def __init__(
+        self,
+        target: Target,
+        losses: Losses,
+        wire: Wire,
+        spans: Spans,
+        make: Callable[[], Callable[[bytes], Outcome]],
+    ) -> None:
+        super().__init__(target, "spans", losses, make)
+        self.spans = spans  # another one after a reload
+        self._wire = wire
+        self._waiting: deque[_Waiting] = deque()
+        self._items = 0
+        self._bytes = 0
+
+    def offer(self, records: Iterable[object]) -> None:
+        """Keep those among them that are to be traced. Never blocks."""
+        now_s = time.monotonic()
+        fresh = [
+            _Waiting(now_s, items, weight(told), told)
+            for told in records
+            if isinstance(told, ToldExchange) and (items := count_of(told))
+        ]
+        if not fresh:
+            return
+        lost = 0
+        with self._changed:
+            self._waiting += fresh
+            self._items += sum(each.items for each in fresh)
+            self._bytes += sum(each.size for each in fresh)
+            while len(self._waiting) > MOST_RECORDS or self._bytes > MOST_BYTES:
+                lost += self._oldest().items
+            self._changed.notify()
+        self._losses.add(self.kind, lost)
+
+    def _take(self, at_once: bool) -> Load[list[ToldExchange]] | None:
+        now_s = time.monotonic()
+        stale = 0
+        while self._waiting and now_s - self._waiting[0].since_s > KEEP_S:
+            stale += self._oldest().items
+        self._losses.add(self.kind, stale)
+        if not self._waiting or not (at_once or self._is_due(now_s)):
+            return None
+        until_s = self._waiting[0].since_s + KEEP_S
+        batch: list[ToldExchange] = []
+        items = size = 0
+        while self._waiting and items < MOST_SPANS_AT_ONCE and size < MOST_BYTES_AT_ONCE:
+            each = self._oldest()
+            items += each.items
+            size += each.size
+            batch.append(each.told)
+        return Load(batch, items, until_s)
+
+    def _is_due(self, now_s: float) -> bool:
+        return self._items >= MOST_SPANS_AT_ONCE or now_s - self._waiting[0].since_s >= GATHER_S
+
+    def _due_in_s(self) -> float | None:
+        return max(0.0, self._waiting[0].since_s + GATHER_S - time.monotonic()) if self._waiting else None
+
+    def _oldest(self) -> _Waiting:
+        each = self._waiting.popleft()
+        self._items -= each.items
+        self._bytes -= each.size
+        return each
+
+    def _drop_waiting(self) -> int:
+        lost, self._items, self._bytes = self._items, 0, 0
+        self._waiting.clear()
+        return lost
+
+    def _prepared(self, batch: list[ToldExchange]) -> bytes:
+        spans = self.spans
+        return self._wire.request(span for told in batch for span in spans.of(told))
+
+
+class Measured(NamedTuple):
+    """All metrics of one moment. Times are nanoseconds since 1970; sums are of what happened between them."""
+
+    families: Sequence[Family]
+    start_ns: int
+    now_ns: int
+
+
+class MetricSender(Sender[Measured, Measured]):
+    """Takes all metrics now and then, and keeps only the last ones: sums are cumulative."""
+
+    def __init__(self, target: Target, losses: Losses, make: Callable[[], Callable[[Measured], Outcome]]) -> None:
+        super().__init__(target, "metrics", losses, make)
+        self._last: Measured | None = None
+
+    def offer(self, measured: Measured, *, is_last: bool = False) -> None:
+        """Send these next. Never blocks. Those that wait are lost, save where the end comes: these say it all."""
+        with self._changed:
+            dropped = self._drop_waiting()
+            self._losses.add(self.kind, 0 if is_last else dropped)
+            self._last = measured
+            self._changed.notify()
+
+    def _take(self, at_once: bool) -> Load[Measured] | None:
+        last, self._last = self._last, None
+        if last is None:
+            return None
+        return Load(last, _points(last), time.monotonic())  # what comes next says more: it is not tried again
+
+    def _due_in_s(self) -> float | None:
+        return None
+
+    def _drop_waiting(self) -> int:
+        last, self._last = self._last, None
+        return _points(last) if last is not None else 0
+
+    def _prepared(self, batch: Measured) -> Measured:
+        return batch
+
+
+def weight(told: ToldExchange) -> int:
+    """The bytes that a record holds, roughly and rather too many."""
+    fields = sum(len(name) + len(value) for name, value in told.fields.items()) if told.fields else 0
+    return _RECORD_BYTES + _CALL_BYTES * len(told.calls) + len(told.path) + len(told.trace_state) + fields
+
+
+def _points(measured: Measured) -> int:
+    return sum(len(family.points) for family in measured.families)
