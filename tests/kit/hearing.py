@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from understudy.proxy.telemetry.records import ToldExchange
 
-from .configured import Options, Proxy
+from .configured import Options, Proxy, configured, document
+from .conversation import Message, Peer, Upstream, upstream
 
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -45,3 +51,53 @@ class Told:
         await self._proxy.settled(lambda: self._proxy.in_flight() == 0)
         assert len(self.take()) == 1
         return found
+
+
+class Hearing:
+    """A backend, the proxy and what control would hear."""
+
+    def __init__(self, live: Upstream, proxy: Proxy) -> None:
+        self.live = live
+        self.proxy = proxy
+        self.told = Told(proxy)
+
+    async def answered(self, request: bytes, answer: bytes, client: Peer | None = None) -> tuple[Message, Message]:
+        """One exchange: the backend's request, the client's answer."""
+        client = client or await self.proxy.connect()
+        client.send(request)
+        call, asked = await self.live.call()
+        call.send(answer)
+        return asked, await client.message()
+
+    async def nothing_told(self) -> None:
+        """Every exchange is over, and control has not heard of it."""
+        await self.proxy.settled(lambda: self.proxy.in_flight() == 0)
+        assert self.told.take() == []
+
+
+@asynccontextmanager
+async def telling(
+    telemetry: Options | None, *, listener: Options | None = None, backend: Options | None = None,
+    route: Options | None = None,
+) -> AsyncIterator[Hearing]:  # fmt: skip
+    """A backend of version 7 behind the proxy; unless `backend` says otherwise, every call has its own connection."""
+    async with upstream() as live:
+        own = {"keep_alive": "0s", "version": "7", **(backend or {})}
+        text = document([live.url], listener=listener, backend=own, route=route, telemetry=telemetry)
+        async with configured(text) as proxy:
+            yield Hearing(live, proxy)
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address that refuses: it is bound, and nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield "{}:{}".format(*sock.getsockname())
+
+
+def traceparent(message: Message) -> tuple[str, str, str]:
+    """Trace id, span id and flags that a backend was sent."""
+    match = re.fullmatch(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-(0[01])", message.get(b"traceparent") or b"")
+    assert match
+    return match[1].decode(), match[2].decode(), match[3].decode()

@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from understudy.proxy.telemetry.records import ToldExchange, ToldFlag
 from understudy.proxy.telemetry.slowness import LEAST
 
-from tests.kit.configured import Options, Proxy, configured, document
-from tests.kit.conversation import Message, Peer, Upstream, on_the_loop, upstream
-from tests.kit.hearing import Told, logs, traces
+from tests.kit.conversation import on_the_loop
+from tests.kit.hearing import GET, logs, telling, traceparent, traces
 from tests.kit.shadows import ok, post
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 TRACE, PARENT = b"a" * 32, b"b" * 16
 TRUSTING = {"trust": ["127.0.0.0/8"]}
-
-
-class Stage:
-    """A backend, the proxy and what control would hear."""
-
-    def __init__(self, live: Upstream, proxy: Proxy) -> None:
-        self.live = live
-        self.proxy = proxy
-        self.told = Told(proxy)
-
-    async def answered(self, request: bytes, answer: bytes, client: Peer | None = None) -> tuple[Message, Message]:
-        """One exchange: the backend's request, the client's answer."""
-        client = client or await self.proxy.connect()
-        client.send(request)
-        call, asked = await self.live.call()
-        call.send(answer)
-        return asked, await client.message()
-
-    async def nothing_told(self) -> None:
-        await self.proxy.settled(lambda: self.proxy.in_flight() == 0)
-        assert self.told.take() == []
-
-
-@asynccontextmanager
-async def telling(
-    telemetry: Options | None, *, listener: Options | None = None, backend: Options | None = None,
-    route: Options | None = None,
-) -> AsyncIterator[Stage]:  # fmt: skip
-    async with upstream() as live:
-        own = {"keep_alive": "0s", "version": "7", **(backend or {})}
-        text = document([live.url], listener=listener, backend=own, route=route, telemetry=telemetry)
-        async with configured(text) as proxy:
-            yield Stage(live, proxy)
-
-
-@contextmanager
-def nobody() -> Iterator[str]:
-    """An address that refuses: it is bound, and nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield "{}:{}".format(*sock.getsockname())
-
-
-def traceparent(message: Message) -> tuple[str, str, str]:
-    """Trace id, span id and flags that a backend was sent."""
-    match = re.fullmatch(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-(0[01])", message.get(b"traceparent") or b"")
-    assert match
-    return match[1].decode(), match[2].decode(), match[3].decode()
 
 
 @on_the_loop
@@ -236,61 +182,6 @@ async def test_what_is_no_whole_head_is_not_told() -> None:
         client.send(b"\x16\x03\x01\x02\x00\x01")
         assert (await client.message()).status == 400
         await stage.nothing_told()
-
-
-@on_the_loop
-async def test_every_attempt_is_a_call_with_the_span_that_it_was_sent() -> None:
-    async with telling(traces(), backend={"keep_alive": "30s"}) as stage:
-        client = await stage.proxy.connect()
-        await stage.answered(GET, ok(), client)
-        await stage.told.exchange(1)
-        stale = stage.live.connections[0]
-        client.send(GET)
-        first = await stale.message()
-        stale.close()
-        call, second = await stage.live.call()
-        call.send(ok())
-        await client.message()
-        told = await stage.told.exchange(2)
-        lost, made = told.calls
-        assert [lost.span_id, made.span_id] == [traceparent(first)[1], traceparent(second)[1]]
-        assert len({lost.span_id, made.span_id, told.span_id}) == 3
-        assert (lost.resent, lost.outcome, lost.status) == (0, "upstream_closed", 0)
-        assert (made.resent, made.outcome, made.status) == (1, "complete", 200)
-        assert 0 <= lost.start_ms <= lost.end_ms <= made.start_ms <= made.end_ms
-        assert lost.endpoint == made.endpoint
-
-
-@on_the_loop
-async def test_an_endpoint_that_refuses_is_an_attempt() -> None:
-    with nobody() as address:
-        async with upstream() as live:
-            backend = {"endpoints": [f"http://{address}", live.url], "keep_alive": "0s", "balance": "round_robin"}
-            async with configured(document([], backend=backend, telemetry=traces())) as proxy:
-                stage = Stage(live, proxy)
-                number = 0
-                while not (stage.told.exchanges and len(stage.told.exchanges[-1].calls) > 1):
-                    number += 1
-                    assert number <= 3, "round robin begins at either"
-                    await stage.answered(GET, ok())
-                    await stage.told.exchange(number)
-                refused, made = stage.told.exchanges[-1].calls
-                assert (refused.outcome, refused.endpoint) == ("connect_failed", address)
-                assert (made.outcome, made.endpoint, made.resent) == ("complete", live.url.removeprefix("http://"), 1)
-                assert len({refused.span_id, made.span_id}) == 2
-
-
-@on_the_loop
-async def test_a_backend_that_cannot_be_reached_is_told_with_its_endpoint() -> None:
-    with nobody() as address:
-        async with telling(traces(sample=0.0), backend={"endpoints": [f"http://{address}"]}) as stage:
-            client = await stage.proxy.connect()
-            client.send(GET)
-            assert (await client.message()).status == 503
-            told = await stage.told.only()
-            [call] = told.calls
-            assert (told.status, told.reason, call.status, call.outcome) == (503, "connect_failed", 0, "connect_failed")
-            assert call.endpoint == address
 
 
 @on_the_loop
