@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from ...config.schema import AccessLogPart, TelemetryPart
+from ..log import logger
 from .access_line import Render, renderer
 from .line_writer import LineWriter
 from .losses import Losses
@@ -26,6 +27,7 @@ class AccessLog:
 
     def __init__(self, losses: Losses) -> None:
         losses.add(KIND, 0)
+        self._losses = losses
         self._lost = partial(losses.add, KIND)
         self._part: AccessLogPart | None = None
         self._path: str | int = ""
@@ -73,9 +75,11 @@ class AccessLog:
             self._writer.reopen()
 
     async def close(self, within_s: float = FLUSH_S) -> None:
-        """Write what waits, no longer than this; what could not be written is counted."""
+        """Write what waits, no longer than this; how many lines were lost so far is told to the program's log."""
         writers = [*self._former, *([self._writer] if self._writer is not None else [])]
         self._former, self._writer, self._path, self._part, self._render = [], None, "", None, None
         for each in writers:
             each.finish(within_s)
         await asyncio.gather(*(asyncio.to_thread(each.join, within_s + LEAVE_S) for each in writers))
+        if lost := self._losses.counts()[KIND]:
+            logger.warning("%d lines of the access log were lost", lost)

@@ -29,6 +29,7 @@ class HeldBackend:
 
             def do_GET(self) -> None:
                 status = 200
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 if self.path == "/hold":
                     backend.held.release()
                     backend.release.wait(WAIT_S)
