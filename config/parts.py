@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 from ..filters.fields import name_texts, value_text
 from ..filters.matching import host_mistakes
@@ -93,6 +94,9 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
     if part.otlp is not None:
         for path, text in _otlp(part.otlp, base):
             yield ("otlp", *path), text
+    if part.traces != "off":
+        for at, text in log_line.name_mistakes(part.traces.headers):
+            yield ("traces", "headers", at), text
     if part.metrics != "off":
         if not part.metrics.interval:
             yield ("metrics", "interval"), "0 is no interval; allowed: a duration longer than 0"
@@ -175,7 +179,10 @@ def _rewrite(part: RewritePart) -> Found:
 
 def _otlp(part: OtlpPart, base: str) -> Found:
     if part.endpoint is not None:
-        yield from _parsed(("endpoint",), part.endpoint, check_url)
+        wrong = list(_parsed(("endpoint",), part.endpoint, check_url))
+        yield from wrong or _otlp_path(part, part.endpoint)
+    if part.timeout is not None and not part.timeout:
+        yield ("timeout",), "0 is no timeout; allowed: a duration longer than 0"
     for name, value in part.headers.items():
         texts = name_texts(name)
         text = value_text(value) if isinstance(value, str) else None
@@ -183,6 +190,16 @@ def _otlp(part: OtlpPart, base: str) -> Found:
             yield ("headers", name), each
     if part.tls is not None:
         yield from _tls(part.tls, base, ("tls",))
+        if part.endpoint is not None and not part.endpoint.startswith("https://"):
+            yield ("tls",), "has no effect, as the endpoint does not begin with https://"
+
+
+def _otlp_path(part: OtlpPart, endpoint: str) -> Found:
+    path = urlsplit(endpoint).path.rstrip("/")
+    if part.protocol == "grpc" and path:
+        yield ("endpoint",), f"{quoted(endpoint)} has a path, and gRPC has none; allowed: http://host:4317"
+    elif path.endswith(("/v1/traces", "/v1/metrics")):
+        yield ("endpoint",), f"{quoted(endpoint)} ends with a signal's path, which is added; allowed: http://host:4318"
 
 
 def _access_log(part: AccessLogPart) -> Found:

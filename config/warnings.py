@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,16 +16,12 @@ from . import own_secret
 from .binds import parse_bind
 from .chain_warnings import chain_warnings
 from .paths import Path
-from .schema import AccessLogPart, Document, RoutePart
+from .schema import AccessLogPart, Document, RoutePart, TelemetryPart, TracesPart
 
 Found = Iterator[tuple[Path, str]]
 
 NOT_ACTIVE: tuple[Path, ...] = (
     ("stores", "ledger"),
-    ("telemetry", "service_name"),
-    ("telemetry", "otlp"),
-    ("telemetry", "traces"),
-    ("telemetry", "metrics"),
     ("egress",),
 )
 """Keys that are checked and have no effect in this version. A filter says so itself (`FilterConfig.active`)."""
@@ -51,7 +48,8 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str)
     yield from _unused(document)
     yield from _open_admin(document)
     yield from _open_secret(document, base)
-    yield from _logged_credentials(document)
+    yield from _told_credentials(document)
+    yield from _mixed_ports(document)
 
 
 def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
@@ -127,8 +125,23 @@ def _open_secret(document: Document, base: str) -> Found:
         yield path, f"the file {ref.file} is open to others than its owner (mode {mode}); chmod 600 it"
 
 
-def _logged_credentials(document: Document) -> Found:
-    part = document.telemetry.access_log if document.telemetry is not None else None
-    for at, name in enumerate(part.headers if isinstance(part, AccessLogPart) else ()):
-        if name.lower().encode() in CREDENTIALS:
-            yield ("telemetry", "access_log", "headers", at), f"every line will hold what {name} says: a credential"
+def _told_credentials(document: Document) -> Found:
+    part = document.telemetry or TelemetryPart()
+    for key, whose in (("access_log", "line"), ("traces", "trace")):
+        told = getattr(part, key)
+        for at, name in enumerate(told.headers if isinstance(told, AccessLogPart | TracesPart) else ()):
+            if name.lower().encode() in CREDENTIALS:
+                yield ("telemetry", key, "headers", at), f"every {whose} will hold what {name} says: a credential"
+
+
+def _mixed_ports(document: Document) -> Found:
+    otlp = document.telemetry.otlp if document.telemetry is not None else None
+    if otlp is None or otlp.endpoint is None:
+        return
+    protocol = otlp.protocol or "http/protobuf"
+    usual = {4317: "grpc", 4318: "http/protobuf"}.get(urlsplit(otlp.endpoint).port or 0, protocol)
+    if usual != protocol:
+        yield (
+            ("telemetry", "otlp", "endpoint"),
+            f"is a port where backends speak {usual}, and the protocol is {protocol}",
+        )

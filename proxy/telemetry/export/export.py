@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ....config.addresses import redacted
 from ....config.environment import Environ, Signal, environment_warnings
-from ....config.schema import Document
+from ....config.schema import Document, TracesPart
 from ...log import logger
 from ..family import Family
 from ..losses import Losses
@@ -59,7 +59,7 @@ class Export:
             logger.error("telemetry is not exported: %s", problem)
             plan = Plan()
         former, self._plan = self._plan, plan
-        spans = Spans(Places(document)) if plan.target("traces") else None
+        spans = _spans(document) if plan.target("traces") else None
         if spans is not None and self._spans is not None and _same(former, plan, "traces"):
             self._spans.spans = spans
         else:
@@ -132,6 +132,11 @@ class Export:
         sender = MetricSender(target, self._losses, partial(metric_sending, target, dict(plan.resource), _VERSION))
         sender.start()
         return sender
+
+
+def _spans(document: Document) -> Spans:
+    traces = document.telemetry.traces if document.telemetry is not None else None
+    return Spans(Places(document), traces.headers if isinstance(traces, TracesPart) else ())
 
 
 def _same(former: Plan, plan: Plan, signal: Signal) -> bool:

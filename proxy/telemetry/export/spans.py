@@ -7,7 +7,7 @@ is `understudy.outcome`. A client that left is no error either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from ....filters.api import Reason
@@ -23,7 +23,7 @@ CLIENT: Final = 3
 _KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
-_NO_FAILURE: Final = frozenset({"complete", "client_gone", "pending", ""})
+_NO_FAILURE: Final = frozenset({"complete", "client_gone", "replaced"})  # by the client's or a filter's will
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -56,8 +56,10 @@ class Span(NamedTuple):
 class Spans:
     """Turns records into spans. Immutable after construction."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, headers: Iterable[str] = ()) -> None:
+        """`headers` are the request fields that spans carry; a record may hold others, for the access log."""
         self._places = places
+        self._headers = frozenset(map(str.lower, headers))
 
     def of(self, told: ToldExchange) -> list[Span]:
         """The spans of one record: none where it is not to be traced, that of a late copy alone where live was told."""
@@ -116,7 +118,8 @@ class Spans:
         if error is not None:
             attributes["error.type"] = error
         for name, value in told.fields.items():
-            attributes[f"http.request.header.{name}"] = (value,)
+            if name in self._headers:
+                attributes[f"http.request.header.{name}"] = (value,)
         answering = next((call for call in reversed(told.calls) if call.role == "live"), None)
         if answering is not None:
             attributes["understudy.backend"] = answering.backend
@@ -225,9 +228,8 @@ def _server_error(told: ToldExchange) -> str | None:
     reason = told.reason
     if told.status >= 500:
         return reason or str(told.status)
-    if told.status < 400 and reason and RESCUES[cast(Reason, reason)].blame != "client":
-        return reason
-    return None
+    rescue = RESCUES.get(cast(Reason, reason))
+    return reason if told.status < 400 and rescue is not None and rescue.blame != "client" else None
 
 
 def _client_error(call: ToldCall) -> str | None:

@@ -44,7 +44,7 @@ def document() -> Document:
     })  # fmt: skip
 
 
-SPANS = Spans(Places(document()))
+SPANS = Spans(Places(document()), ["X-Tenant"])
 
 
 def spans_of(record: ToldExchange) -> list[Span]:
@@ -98,7 +98,7 @@ def test_times_are_those_of_the_calls() -> None:
 
 
 def test_what_a_server_span_says() -> None:
-    span = one(fields={"x-tenant": "blue"})
+    span = one(fields={"x-tenant": "blue", "x-logged": "for the access log alone"})
     assert span.name == "POST /v2/*"
     assert span.attributes == {
         "http.request.method": "POST", "url.scheme": "http", "url.path": "/v2/models/iris/infer",
@@ -210,7 +210,7 @@ def test_what_is_an_error_of_a_server_span(status: int, reason: str, error: str 
     [
         (200, "complete", None), (404, "complete", "404"), (503, "complete", "503"),
         (0, "connect_failed", "connect_failed"),
-        (200, "truncated", "truncated"), (0, "client_gone", None), (200, "client_gone", None),
+        (200, "truncated", "truncated"), (0, "client_gone", None), (200, "client_gone", None), (200, "replaced", None),
     ],
 )  # fmt: skip
 def test_what_is_an_error_of_a_client_span(status: int, outcome: str, error: str | None) -> None:
