@@ -1,6 +1,7 @@
 """What a chain of filters and a copy add to one exchange, with no socket beneath: plain, mirrored, or the full chain.
 
-`python -m bench.micro.chain plain|mirror|full [COUNT]` prints microseconds per exchange.
+`python -m bench.micro.chain plain|mirror|full [COUNT] [off|0|0.01|1]` prints microseconds per exchange; the last is the
+share of traces that is sampled, `off` where nothing is traced at all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import asyncio
 import sys
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
+import msgspec
 from understudy.config.compile import compile_snapshot
 from understudy.config.schema import convert
 from understudy.proxy import messages
@@ -50,7 +53,7 @@ def warm(plane: DataPlane, pool: BackendPool) -> ClientConnection:
     return connection
 
 
-async def main(name: str, count: int) -> None:
+async def main(name: str, count: int = 100_000, traces: str = "off") -> None:
     """Run `count` exchanges of users who come and go."""
     backends = {
         each: {"endpoints": [f"http://127.0.0.1:{port}"], "version": each, "keep_alive": "1h"}
@@ -59,10 +62,11 @@ async def main(name: str, count: int) -> None:
     route = {"name": "iris", "match": {"path_prefix": "/"}, "backend": "stable", "filters": CHAINS[name]}
     listeners = {"ingress": {"bind": "127.0.0.1:7080"}}
     plane = DataPlane(asyncio.get_running_loop(), Stats())
-    document = convert({"listeners": listeners, "backends": backends, "routes": [route]})
+    telemetry = {} if traces == "off" else {"otlp": {}, "traces": {"sample": float(traces)}}
+    document = convert({"listeners": listeners, "backends": backends, "routes": [route], "telemetry": telemetry})
     snapshot = compile_snapshot(document, plane.services, version=1, workers=1, base="/")
     plane.apply(snapshot)
-    plane.stats.pairs.full = lambda: tell(plane.stats)
+    plane.stats.pairs.full = plane.stats.records.full = lambda: tell(plane.stats)
     live = [warm(plane, plane.pools[each]) for each in ("stable", "canary")]
     shadows = [warm(plane, lane.pool) for lanes in plane.lanes.values() for lane in lanes]
     client = ServerConnection(plane, Port(plane, snapshot.listeners["ingress"]))
@@ -73,12 +77,13 @@ async def main(name: str, count: int) -> None:
         client.data_received(requests[at % 1000])
         answer((*live, *shadows), ANSWER)
     each = (perf_counter() - started) / count
-    print(f"{name}: {each * 1e6:.2f} us per exchange, {count} exchanges")
+    print(f"{name}: {each * 1e6:.2f} us per exchange, {count} exchanges, traces {traces}")
 
 
 def tell(stats: Stats) -> None:
-    """What a worker does when enough pairs wait, but for the socket."""
-    messages.encode(messages.Records([], 0, stats.pairs.take()))
+    """What a worker does when enough pairs or records wait, but for the socket."""
+    batch: list[Any] = [msgspec.Raw(messages.encode(record)) for record in stats.records.take()]
+    messages.encode(messages.Records(batch, 0, stats.pairs.take()))
 
 
 def answer(connections: tuple[ClientConnection, ...], data: bytes) -> None:
@@ -89,4 +94,4 @@ def answer(connections: tuple[ClientConnection, ...], data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, *sys.argv[3:4]))

@@ -1,0 +1,137 @@
+"""The whole program: what models were sent as trace context is what a collector is told as spans."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.kit.program import Program, running
+
+CONFIG = """
+listeners: {ingress: {bind: 127.0.0.1:0}}
+admin: {bind: 127.0.0.1:0}
+workers: 2
+backends:
+  stable: {endpoints: [LIVE], version: "7"}
+  next: {endpoints: [SHADOW], version: "9"}
+routes:
+  - name: iris
+    match: {path_prefix: /}
+    backend: stable
+    filters: [{type: mirror, to: [{backend: next}]}]
+telemetry:
+  traces: {sample: SAMPLE}
+"""
+SERVER, CLIENT = 2, 3
+WITHIN_S = 15.0
+
+
+class Seen:
+    """An HTTP server of any kind. Mutable state: the heads and bodies of the requests that it answered, in order."""
+
+    def __init__(self, status: int) -> None:
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self._more = threading.Condition()
+        seen = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with seen._more:
+                    seen.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                    seen._more.notify_all()
+                self.wfile.write(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Tests read the proxy's log, not this one's."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def parents(self) -> set[tuple[str, str, str]]:
+        """Trace id, span id and flags of each request."""
+        heads = [head["traceparent"].split("-") for head, _ in self.requests]
+        return {(trace_id, span_id, flags) for _, trace_id, span_id, flags in heads}
+
+    def spans(self) -> list[Any]:
+        """What a collector was sent."""
+        with self._more:
+            told = [ExportTraceServiceRequest.FromString(body) for head, body in self.requests]
+        scopes = [scope for each in told for resource in each.resource_spans for scope in resource.scope_spans]
+        return [span for scope in scopes for span in scope.spans]
+
+    def wait_spans(self, count: int) -> list[Any]:
+        """The spans, as soon as there are so many."""
+        with self._more:
+            assert self._more.wait_for(lambda: len(self.spans()) >= count, WITHIN_S), f"only {len(self.spans())} spans"
+        return self.spans()
+
+
+@contextmanager
+def seen(status: int = 200) -> Iterator[Seen]:
+    server = Seen(status)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def ask(program: Program, count: int) -> None:
+    """So many requests, each on a connection of its own, so that every worker has some."""
+    for _ in range(count):
+        with socket.create_connection(program.address("ingress"), timeout=WITHIN_S) as client:
+            client.sendall(b"POST /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")
+            with client.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 200")
+
+
+def test_every_call_is_a_span_of_the_trace_that_its_backend_was_told(tmp_path: Path) -> None:
+    with seen() as live, seen() as shadow, seen() as collector:
+        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "1")
+        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+        with running(text, tmp_path, environment=environment) as program:
+            ask(program, 20)
+        spans = collector.wait_spans(60)
+    assert len(spans) == 60, "what was under way at the end is told, and nothing twice"
+    servers = {span.span_id: span for span in spans if span.kind == SERVER}
+    clients = [span for span in spans if span.kind == CLIENT]
+    assert (len(servers), len(clients)) == (20, 40)
+    for span in clients:
+        server = servers[span.parent_span_id]
+        assert span.trace_id == server.trace_id
+        assert server.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
+    told = {(span.trace_id.hex(), span.span_id.hex(), "01") for span in clients}
+    assert told == live.parents() | shadow.parents()
+    assert len({span.trace_id for span in spans}) == 20
+
+
+def test_only_what_befell_is_told_where_nothing_is_sampled(tmp_path: Path) -> None:
+    with seen() as live, seen(status=503) as shadow, seen() as collector:
+        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "0")
+        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+        with running(text, tmp_path, environment=environment) as program:
+            ask(program, 4)
+        spans = collector.wait_spans(12)
+    assert len(spans) == 12, "its shadow answered another status"
+    told = {(span.trace_id.hex(), span.span_id.hex(), "00") for span in spans if span.kind == CLIENT}
+    assert told == live.parents() | shadow.parents(), "backends were told the truth: it was not sampled"
