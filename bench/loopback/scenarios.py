@@ -8,6 +8,7 @@ from functools import partial
 
 from . import usage
 from .chained import deciding, full
+from .exporting import exported
 from .figures import median
 from .harm import shadow_harm
 from .hung import hung_shadow_memory
@@ -169,6 +170,7 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
     "download": bulk,
     "full": full,
     "traced": traced,
+    "exported": exported,
     "deciding": deciding,
     "plain": partial(plain, connections=32),
     "plain-1024": partial(plain, connections=1024),
@@ -182,4 +184,4 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
 BY_NAME = ("mib-echo", "shadow-harm", "hung-shadow-memory")
 """Not in a run that names no scenario: they take long, or no target hangs on them."""
 
-FRESH = ("memory", "upload", "download", "full", "traced", "deciding", "shadow-harm", "hung-shadow-memory")
+FRESH = ("memory", "upload", "download", "full", "traced", "exported", "deciding", "shadow-harm", "hung-shadow-memory")

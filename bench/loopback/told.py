@@ -38,6 +38,12 @@ def told(subject: Subject) -> Told:
     return Told(exchanges, sent, dropped, 0)
 
 
+def spans_lost(subject: Subject, each: int) -> int:
+    """How many spans Understudy says it lost, a record of `each` spans that a worker dropped included."""
+    status = json.loads(_get(subject, "/status"))
+    return int(status["lost"].get("spans", 0)) + each * int(status["records_dropped"])
+
+
 def _get(subject: Subject, path: str) -> str:
     connection = http.client.HTTPConnection(HOST, subject.admin, timeout=TIMEOUT_S)
     try:
