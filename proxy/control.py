@@ -25,7 +25,7 @@ from .configuration import Configuration
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
-from .telemetry.access_log import AccessLog
+from .telemetry.access_log import FLUSH_S, AccessLog
 from .telemetry.export.export import Export
 from .telemetry.failures import Failures
 from .telemetry.losses import Losses
@@ -189,8 +189,10 @@ class Control:
         self.supervisor.kill()
         await self.supervisor.gone()
         self.listening.commit({})
-        await self.access_log.close()
-        await self.export.stop(0.0 if self._at_once.is_set() else EXPORT_WITHIN_S)
+        at_once = self._at_once.is_set()
+        await asyncio.gather(
+            self.access_log.close(0.1 if at_once else FLUSH_S), self.export.stop(0.0 if at_once else EXPORT_WITHIN_S)
+        )
         await self.admin.stop()
 
     def _tick(self) -> None:
