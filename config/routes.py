@@ -149,7 +149,7 @@ def _reader(key: _Key) -> Callable[[Request], bytes | None]:
     kind, name = key
     if kind == "host":
         return lambda request: host_of(request.authority)
-    return lambda request: request.fields.get(name)
+    return lambda request: request.get(name)
 
 
 def shared_prefix(pattern: str) -> bytes:

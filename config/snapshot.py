@@ -127,12 +127,9 @@ class Chain:
     def of(cls, filters: Sequence[tuple[str, Filter]]) -> Chain:
         """Build from (type name, filter) pairs in order."""
 
-        def defined(hook: str) -> list[tuple[int, Any]]:
-            return [
-                (position, getattr(each, hook))
-                for position, (_, each) in enumerate(filters)
-                if getattr(type(each), hook) is not getattr(Filter, hook)
-            ]
+        def defined(name: Literal["on_request", "on_response", "on_complete"]) -> list[tuple[int, Any]]:
+            hooks = [(position, each.hook(name)) for position, (_, each) in enumerate(filters)]
+            return [(position, hook) for position, hook in hooks if hook is not None]
 
         return cls(
             filters=tuple(each for _, each in filters),

@@ -12,9 +12,9 @@ Nothing here knows a protocol version, a socket or a configuration file.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -109,6 +109,13 @@ class Filter:
     def on_request(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
         """The head is in, the body may still be arriving. Return a Response to answer at once."""
         return None
+
+    def hook(self, name: Literal["on_request", "on_response", "on_complete"]) -> Callable[..., Any] | None:
+        """What a chain calls at this point, None for nothing: by default the method, where a class defines it.
+
+        Override it where a configuration leaves a hook nothing to do, or where compiled code stands behind it.
+        """
+        return getattr(self, name) if getattr(type(self), name) is not getattr(Filter, name) else None
 
     def explain(self, exchange: Exchange) -> Told | None:
         """Decide as `on_request` does, with the same effect on the exchange, and tell why. None: nothing to tell."""

@@ -41,6 +41,10 @@ class Arms:
         self._services = services
         self._use = services.key_use(experiment)
 
+    def on_request(self, exchange: Exchange) -> None:
+        """Choose an arm and put it on the exchange."""
+        self.decide(exchange)
+
     def decide(self, exchange: Exchange) -> tuple[bytes | None, int, int]:
         """Choose an arm and put it on the exchange.
 

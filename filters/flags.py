@@ -12,7 +12,7 @@ The YAML, its mistakes and the words of `explain` are here; rules.py decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Literal
 
@@ -161,14 +161,19 @@ class FlagsFilter(Filter):
         self._rules = Rules(plans)
         self._issues = any(plan.rollout is not None and plan.reader.issues for plan in plans)
 
+    def hook(self, name: Literal["on_request", "on_response", "on_complete"]) -> Callable[..., Any] | None:
+        """The rules themselves; answers pass by where no cookie is issued."""
+        if name == "on_response" and not self._issues:
+            return None
+        return self._rules.on_request if name == "on_request" else super().hook(name)
+
     def on_request(self, exchange: Exchange) -> None:
         """Decide."""
-        self._rules.decide(exchange, None)
+        self._rules.on_request(exchange)
 
     def on_response(self, exchange: Exchange, response: Response) -> Response:
         """Send the cookies that were issued."""
-        if self._issues:
-            sends(self, exchange, response)
+        sends(self, exchange, response)
         return response
 
     def explain(self, exchange: Exchange) -> Told:

@@ -64,7 +64,7 @@ class KeyReader:
             if key:
                 return key, at
         if self._stands_in:
-            key = exchange.request.fields.get(_RETRY_HEADER)
+            key = exchange.request.get(_RETRY_HEADER)
             return (key, RETRIED) if key else (self._random(), DRAWN)
         if self._refuses:
             raise Failure("key_missing", f"needed: {' or '.join(self.labels)}")
@@ -96,7 +96,7 @@ class KeyReader:
 
     def _issued(self, issuer: Issuer) -> Source:
         def read(exchange: Exchange) -> bytes | None:
-            header = exchange.request.fields.get(b"cookie")
+            header = exchange.request.get(b"cookie")
             if header:
                 found = issuer.valid_id(header)
                 if found is not None:
@@ -116,7 +116,7 @@ class KeyReader:
         return id
 
     def _retried_or_random(self, exchange: Exchange) -> bytes | None:
-        return exchange.request.fields.get(_RETRY_HEADER) or self._random()
+        return exchange.request.get(_RETRY_HEADER) or self._random()
 
     def _random(self) -> bytes:
         return self._rng.getrandbits(64).to_bytes(8, "little")
@@ -131,14 +131,14 @@ def sends(owner: Filter, exchange: Exchange, response: Response) -> None:
 
 def _header(name: str) -> Source:
     lowered = name.lower().encode()
-    return lambda exchange: exchange.request.fields.get(lowered)
+    return lambda exchange: exchange.request.get(lowered)
 
 
 def _cookie(name: str) -> Source:
     encoded = name.encode()
 
     def read(exchange: Exchange) -> bytes | None:
-        header = exchange.request.fields.get(b"cookie")
+        header = exchange.request.get(b"cookie")
         found = cookies(header, encoded) if header else None
         return found[0] if found else None
 
@@ -149,7 +149,7 @@ def _claim(name: str) -> Source:
     claim = claim_reader(name)
 
     def read(exchange: Exchange) -> bytes | None:
-        authorization = exchange.request.fields.get(b"authorization")
+        authorization = exchange.request.get(b"authorization")
         return claim(authorization) if authorization else None
 
     return read

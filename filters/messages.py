@@ -77,16 +77,23 @@ class Message:
     @property
     def fields(self) -> Mapping[bytes, bytes]:
         """Lower-case name to value; repeated lines are joined by ", " (`cookie`: "; ") as RFC 9110 section 5.3 says."""
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = dict(self.headers)
-            if len(fields) != len(self.headers):
-                fields = self._fields = _joined(self.headers)
-        return fields
+        return self._fields or self._read()
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a field by its lower-case name, or None."""
-        return self.fields.get(name)
+        fields = self._fields
+        if fields is None:
+            fields = self._read()
+        return fields.get(name)
+
+    def _read(self) -> dict[bytes, bytes]:
+        fields: dict[bytes, bytes] = {}
+        for name, value in self.headers:
+            fields[name] = value
+        if len(fields) != len(self.headers):
+            fields = _joined(self.headers)
+        self._fields = fields
+        return fields
 
     def set(self, name: bytes, value: bytes) -> None:
         """Replace every line of this lower-case name by one. The caller answers for a value without CR, LF or NUL."""

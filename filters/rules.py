@@ -90,7 +90,7 @@ class RulePlan:
         """The backend that the rule chooses for this request; "" where its header names none that is allowed."""
         if self._header is None:
             return self._backend or ""
-        value = exchange.request.fields.get(self._header)
+        value = exchange.request.get(self._header)
         return "" if value is None else self._allowed.get(value, "")
 
 
@@ -121,6 +121,10 @@ class Rules:
 
     def __init__(self, plans: list[RulePlan]) -> None:
         self._plans = plans
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Decide."""
+        self.decide(exchange, None)
 
     def decide(self, exchange: Exchange, told: list[Asked] | None) -> None:
         """Let the first matching rule decide each effect. `told` takes note of every rule, for `explain`."""

@@ -12,6 +12,7 @@ The YAML, its mistakes and the words of `explain` are here; arms.py decides, buc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -92,14 +93,19 @@ class SplitFilter(Filter):
         self._reader = KeyReader(config.key, services, self)
         self._arms = Arms(config.experiment, self._salt, config.plans(), config.on_unavailable, self._reader, services)
 
+    def hook(self, name: Literal["on_request", "on_response", "on_complete"]) -> Callable[..., Any] | None:
+        """The arms themselves; answers pass by where no cookie is issued."""
+        if name == "on_response" and not self._reader.issues:
+            return None
+        return self._arms.on_request if name == "on_request" else super().hook(name)
+
     def on_request(self, exchange: Exchange) -> None:
         """Choose."""
-        self._arms.decide(exchange)
+        self._arms.on_request(exchange)
 
     def on_response(self, exchange: Exchange, response: Response) -> Response:
         """Send the cookie that was issued, whichever arm answers."""
-        if self._reader.issues:
-            sends(self, exchange, response)
+        sends(self, exchange, response)
         return response
 
     def explain(self, exchange: Exchange) -> Told:

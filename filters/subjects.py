@@ -13,6 +13,7 @@ _ESCAPES: Mapping[bytes, bytes] = {
     for high in "0123456789abcdefABCDEF"
     for low in "0123456789abcdefABCDEF"
 }
+_PERCENT = ord("%")  # a number is looked for at once; bytes would first be tried as one, which costs an exception
 _KEPT_IN_PATHS = frozenset(b"/\\%?#\x7f") | frozenset(range(0x20))
 _PATH_ESCAPES: Mapping[bytes, bytes] = {
     code: b"%" + code.upper() if byte[0] in _KEPT_IN_PATHS else byte for code, byte in _ESCAPES.items()
@@ -26,7 +27,7 @@ def normal_path(path: bytes) -> bytes:
     by a route for `/admin` and arrive there all the same. Escapes of `/ \\ % ? #` and of control bytes stay, in upper
     case: decoding them would change where segments end. A `%` that begins no escape is itself, hence `%25`.
     """
-    return path if b"%" not in path else _decoded(path, _PATH_ESCAPES, b"%25")
+    return path if _PERCENT not in path else _decoded(path, _PATH_ESCAPES, b"%25")
 
 
 def behind_prefix(path: bytes, prefix: bytes) -> bytes | None:

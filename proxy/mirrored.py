@@ -6,7 +6,6 @@ Everything here runs within a live request's turn of the loop, and so whatever a
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLAMELESS: Final = "complete"
+_SIZES: Final[list[int]] = [*SIZE_CLASSES]
 
 
 class Mirrored:
@@ -188,7 +188,9 @@ class Mirrored:
         live, stats = self._live, lane.copy_stats
         sent = copy is not None and copy.sent
         censored = copy is not None and copy.censored
-        size = bisect_left(SIZE_CLASSES, self._request_bytes)
+        size = 0
+        while size < len(_SIZES) and self._request_bytes > _SIZES[size]:
+            size += 1
         stats.selected += 1
         stats.selected_by_size[size] += 1
         if sent:

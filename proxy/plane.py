@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Coroutine
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Telemetry, Tls
 from ..filters.api import Failure, KeyUse, Request
@@ -33,8 +33,7 @@ log = logging.getLogger(__name__)
 
 _MAX_TASKS = 10_000
 _CUT_S = 1.0  # how long connections that were cut may take to say so
-_DIGITS = 80  # of the ids of one exchange
-_DRAWN_AT_ONCE = 64
+_DRAWN_AT_ONCE: Final = 5120  # hexadecimal digits of ids
 _NO_BACKEND = Backend(name="", version="", endpoints=())
 _NO_ROUTE = Route(name="", backend=_NO_BACKEND, chain=Chain())
 
@@ -304,17 +303,23 @@ class DataPlane:
 
     def ids(self) -> tuple[bytes, bytes, bytes]:
         """A request id and a trace id of 32 hexadecimal digits, a span id of 16."""
-        at = self._digits_used
-        if at == len(self._digits):
-            self._digits = os.urandom(_DRAWN_AT_ONCE * _DIGITS // 2).hex().encode()
-            at = 0
-        self._digits_used = at + _DIGITS
+        at = self._draw(80)
         digits = self._digits
         return digits[at : at + 32], digits[at + 32 : at + 64], digits[at + 64 : at + 80]
 
     def span_id(self) -> bytes:
         """16 hexadecimal digits of one more span."""
-        return self.ids()[2]
+        at = self._draw(16)
+        return self._digits[at : at + 16]
+
+    def _draw(self, count: int) -> int:
+        """Where among `_digits` so many stand that nobody had yet."""
+        at = self._digits_used
+        if at + count > len(self._digits):
+            self._digits = os.urandom(_DRAWN_AT_ONCE // 2).hex().encode()
+            at = 0
+        self._digits_used = at + count
+        return at
 
     def tls_context(self, tls: Tls) -> ssl.SSLContext:
         """The context of these settings, made once. Raises OSError for unreadable files."""

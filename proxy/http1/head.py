@@ -53,6 +53,8 @@ _SLASH: Final = 0x2F
 _LONGEST_LENGTH: Final = 18  # digits
 _MAX_NOMINATIONS: Final = 10
 _NOT_SERVED: Final = (b"h2c", b"http/", b"tls/")
+_LONGEST_REMEMBERED: Final = 1024
+_REMEMBERED_HEADS: Final = 64
 _NEVER_NOMINATED: Final = frozenset({b"host", b"traceparent", b"content-length"})
 
 
@@ -184,6 +186,9 @@ class ResponseHead(Head):
         self.status = 0
 
 
+_read_heads: Final[dict[bytes, ResponseHead]] = {}
+
+
 def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestHead:
     """Check and read one head, blank line included. Raises Failure with what the client should read."""
     if len(raw) > listener.max_head:
@@ -210,7 +215,24 @@ def read_request_head(raw: bytes, listener: Listener, trusted: bool) -> RequestH
 
 
 def read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:
-    """Check and read one response head to a request of this method. Raises Failure("upstream_protocol")."""
+    """Check and read one response head to a request of this method. Raises Failure("upstream_protocol").
+
+    What was read of late is remembered, since within a second a server says the same again and again, and the same
+    bytes read the same: the caller must not write to a head whose status is 200 or more.
+    """
+    if method == b"HEAD":
+        return _read_response_head(raw, method, max_fields)
+    head = _read_heads.get(raw)
+    if head is None:
+        head = _read_response_head(raw, method, max_fields)
+        if head.status >= 200 and len(raw) <= _LONGEST_REMEMBERED:
+            if len(_read_heads) >= _REMEMBERED_HEADS:
+                _read_heads.clear()
+            _read_heads[raw] = head
+    return head
+
+
+def _read_response_head(raw: bytes, method: bytes, max_fields: int) -> ResponseHead:
     head = ResponseHead()
     parser = _ResponseParser(head)
     wrong = head.feed(parser, raw)

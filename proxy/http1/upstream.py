@@ -299,7 +299,7 @@ class ClientConnection(Link, Call):
         # A body behind a head that says there is none would be read as the next answer: such connections end here.
         odd = self._method == b"HEAD" or (head.status == 204 and _declares_body(head))
         self._spent = odd or not head.keep_alive or length == UNTIL_CLOSE
-        headers = head.headers
+        headers = head.headers.copy()
         if 0 <= length <= len(data):
             self._end(spent=len(data) > length)
             response = Response(head.status, headers, data[:length] if len(data) > length else data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 import yaml
+from understudy.config.snapshot import Chain
 from understudy.filters.api import Exchange, Failure, Response
 from understudy.filters.bucketing import Race
 from understudy.filters.split import SplitConfig, SplitFilter
@@ -207,6 +208,12 @@ def test_every_arm_every_local_answer_and_every_flag_sends_the_cookie_alike() ->
     assert len(sent(split, chosen)) == 1
     use = services.keys["ranker"]
     assert (use.requests, use.issued, use.missing) == (100, 51, 0)
+
+
+def test_answers_pass_by_a_split_that_issues_no_cookie() -> None:
+    assert Chain.of([("split", split_of(USERS))]).response == ()
+    ((position, hook),) = Chain.of([("split", split_of(COOKIE))]).response
+    assert (position, hook.__name__) == (0, "on_response")
 
 
 def test_explain_tells_the_key_the_hash_the_scores_and_the_arm() -> None:
