@@ -92,3 +92,22 @@ def test_workers_load_no_yaml_no_http_framework_and_no_telemetry_sdk() -> None:
 def test_filters_load_without_config_and_proxy() -> None:
     loaded = loaded_by("import understudy.filters")
     assert not [name for name in loaded if name.startswith(("understudy.config", "understudy.proxy", "asyncio"))]
+
+
+def test_control_without_export_loads_nothing_of_telemetrys_sdk() -> None:
+    loaded = loaded_by("import understudy.proxy.control")
+    assert "understudy.proxy.telemetry.export.export" in loaded
+    for name in ("opentelemetry", "google", "grpc", "requests"):
+        assert not [each for each in loaded if each == name or each.startswith(name + ".")], f"control loads {name}"
+
+
+@pytest.mark.parametrize(("protocol", "other"), [("http/protobuf", "grpc"), ("grpc", "requests")])
+def test_an_export_loads_its_own_protocol_alone(protocol: str, other: str) -> None:
+    loaded = loaded_by(
+        "from understudy.proxy.telemetry.export import exporters, plan\n"
+        f"values = 'http://127.0.0.1:1', {protocol!r}, (), 'none', 1.0, None, None, None, None\n"
+        "exporters.span_sending(plan.Target('traces', *values))\n"
+        "exporters.metric_sending(plan.Target('metrics', *values), {}, '1')"
+    )
+    assert "opentelemetry" in loaded
+    assert other not in loaded

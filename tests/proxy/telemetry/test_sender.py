@@ -1,0 +1,287 @@
+"""The threads that export: bounds, retries, and that every loss is counted once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from understudy.proxy.telemetry.export import sender as sending
+from understudy.proxy.telemetry.export import senders
+from understudy.proxy.telemetry.export.outcome import Outcome
+from understudy.proxy.telemetry.export.places import Places
+from understudy.proxy.telemetry.export.plan import Target
+from understudy.proxy.telemetry.export.senders import Measured, MetricSender, SpanSender
+from understudy.proxy.telemetry.export.spans import Spans
+from understudy.proxy.telemetry.export.wire import Wire
+from understudy.proxy.telemetry.family import Family, Point
+from understudy.proxy.telemetry.losses import Losses
+
+from tests.kit.told import told_exchange
+from tests.proxy.telemetry.test_spans import document
+
+TARGET = Target("traces", "http://collector:4318/v1/traces", "http/protobuf", (), "none", 1.0, None, None, None, None)
+SPANS_EACH = 3
+DOWN = Outcome("connection refused", again=True)
+
+
+class Backend:
+    """Stands for an exporter. Mutable state: what it was sent, and what it says to the next ones."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.says: list[Outcome] = []
+        self.entered = threading.Semaphore(0)
+        self.held = threading.Event()
+        self.held.set()
+
+    def __call__(self, request: Any) -> Outcome:
+        self.sent.append(request)
+        self.entered.release()
+        assert self.held.wait(20)
+        return self.says.pop(0) if self.says else Outcome()
+
+    def was_asked(self) -> None:
+        assert self.entered.acquire(timeout=10)
+
+    @property
+    def spans(self) -> list[int]:
+        """Of each request."""
+        found = [ExportTraceServiceRequest.FromString(each) for each in self.sent]
+        return [len(each.resource_spans[0].scope_spans[0].spans) for each in found]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senders, "GATHER_S", 0.0)
+    monkeypatch.setattr(sending, "FIRST_PAUSE_S", 0.0)
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    found = Backend()
+    yield found
+    found.held.set()
+
+
+@pytest.fixture
+def losses() -> Losses:
+    return Losses()
+
+
+def span_sender(losses: Losses, make: Callable[[], Callable[[bytes], Outcome]]) -> SpanSender:
+    return SpanSender(TARGET, losses, Wire({}, "u", "", ""), Spans(Places(document())), make)
+
+
+@pytest.fixture
+def sender(backend: Backend, losses: Losses) -> Iterator[SpanSender]:
+    found = span_sender(losses, lambda: backend)
+    found.start()
+    yield found
+    backend.held.set()
+    found.stop(5)
+    assert found.done.wait(10)
+
+
+def end(sender: SpanSender | MetricSender) -> None:
+    sender.stop(10)
+    assert sender.done.wait(10)
+
+
+def test_records_that_wait_leave_together(backend: Backend, losses: Losses, sender: SpanSender) -> None:
+    backend.held.clear()
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    for _ in range(5):
+        sender.offer([told_exchange(), told_exchange(traced=False), "no record of ours"])
+    backend.held.set()
+    end(sender)
+    assert backend.spans == [SPANS_EACH, 5 * SPANS_EACH]
+    assert losses.counts() == {"spans": 0}
+    assert sender.health.warning() == ""
+
+
+def test_one_request_is_bounded(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders, "MOST_SPANS_AT_ONCE", 6)
+    backend.held.clear()
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    sender.offer([told_exchange() for _ in range(5)])
+    backend.held.set()
+    end(sender)
+    assert backend.spans == [3, 6, 6, 3]
+    assert losses.counts() == {"spans": 0}
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MOST_RECORDS", 4), ("MOST_BYTES", 4 * senders.weight(told_exchange()))])
+def test_what_waits_is_bounded_and_the_oldest_make_room(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(senders, bound, value)
+    backend.held.clear()
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    for number in range(10):
+        sender.offer([told_exchange(request_id=f"r{number}")])
+    assert losses.counts() == {"spans": 6 * SPANS_EACH}
+    backend.held.set()
+    end(sender)
+    kept = ExportTraceServiceRequest.FromString(backend.sent[-1]).resource_spans[0].scope_spans[0].spans
+    ids = [each.value.string_value for span in kept for each in span.attributes if each.key == "understudy.request_id"]
+    assert ids == ["r6", "r7", "r8", "r9"]
+    assert losses.counts() == {"spans": 6 * SPANS_EACH}
+
+
+def test_what_may_be_taken_later_is_offered_again_and_nothing_is_lost(
+    backend: Backend, losses: Losses, sender: SpanSender
+) -> None:
+    backend.says = [DOWN, DOWN, Outcome()]
+    sender.offer([told_exchange()])
+    for _ in range(3):
+        backend.was_asked()
+    end(sender)
+    assert backend.sent == [backend.sent[0]] * 3
+    assert losses.counts() == {"spans": 0}
+
+
+def test_what_is_refused_is_lost_at_once_and_what_is_taken_in_part_in_part(
+    backend: Backend, losses: Losses, sender: SpanSender
+) -> None:
+    backend.says = [Outcome("HTTP 400 Bad Request")]
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    end(sender)
+    assert losses.counts() == {"spans": SPANS_EACH}
+    assert (
+        sender.health.warning()
+        == "OTLP export of traces to http://collector:4318/v1/traces fails: HTTP 400 Bad Request"
+    )
+
+
+def test_what_a_backend_takes_in_part_is_lost_in_part(backend: Backend, losses: Losses, sender: SpanSender) -> None:
+    backend.says = [Outcome(rejected=2)]
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    end(sender)
+    assert losses.counts() == {"spans": 2}
+    assert sender.health.warning() == ""
+
+
+def test_a_backend_that_asks_for_patience_gets_it(backend: Backend, losses: Losses, sender: SpanSender) -> None:
+    backend.says = [Outcome("HTTP 429 Too Many Requests", again=True, after_s=0.3)]
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    begun = time.monotonic()
+    backend.was_asked()
+    assert time.monotonic() - begun >= 0.25
+    end(sender)
+    assert losses.counts() == {"spans": 0}
+
+
+def test_what_is_too_old_is_lost(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders, "KEEP_S", 0.0)
+    sender.offer([told_exchange(), told_exchange()])
+    end(sender)
+    assert backend.sent == []
+    assert losses.counts() == {"spans": 2 * SPANS_EACH}
+
+
+def test_the_end_has_a_deadline_and_what_hangs_then_is_lost_once(
+    backend: Backend, losses: Losses, sender: SpanSender
+) -> None:
+    backend.held.clear()
+    backend.says = [DOWN]
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    sender.offer([told_exchange()])
+    sender.stop(0.05)
+    assert not sender.done.wait(0.2)
+    assert sender.abandon() == 2 * SPANS_EACH
+    assert sender.abandon() == 0
+    backend.held.set()
+    assert sender.done.wait(10)
+    assert losses.counts() == {"spans": 2 * SPANS_EACH}
+
+
+def test_an_end_within_a_pause_does_not_wait_for_it(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FIRST_PAUSE_S", 30.0)
+    backend.says = [DOWN] * 9
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    sender.stop(0.5)
+    assert sender.done.wait(5)
+    assert losses.counts() == {"spans": SPANS_EACH}
+
+
+def test_a_reload_lets_the_former_one_send_what_it_holds(backend: Backend, losses: Losses, sender: SpanSender) -> None:
+    backend.held.clear()
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    sender.offer([told_exchange()])
+    sender.stop(10)
+    backend.held.set()
+    assert sender.done.wait(10)
+    assert backend.spans == [SPANS_EACH, SPANS_EACH]
+    assert losses.counts() == {"spans": 0}
+
+
+def test_an_exporter_that_cannot_be_made_loses_everything_and_says_why(losses: Losses) -> None:
+    def broken() -> Callable[[bytes], Outcome]:
+        raise FileNotFoundError("no such certificate")
+
+    sender = span_sender(losses, broken)
+    sender.start()
+    sender.offer([told_exchange()])
+    end(sender)
+    assert losses.counts() == {"spans": SPANS_EACH}
+    assert "no such certificate" in sender.health.warning()
+
+
+def test_a_record_that_makes_no_span_loses_its_request_and_no_more(
+    backend: Backend, losses: Losses, sender: SpanSender
+) -> None:
+    sender.offer([told_exchange(trace_id="nonsense")])
+    sender.offer([told_exchange()])
+    end(sender)
+    assert sum(backend.spans) + losses.counts()["spans"] == 2 * SPANS_EACH
+    assert losses.counts()["spans"] >= SPANS_EACH
+
+
+def measured(value: int) -> Measured:
+    return Measured([Family("a", "", "gauge", "", [Point({}, value), Point({"b": "c"}, value)])], 1, 2)
+
+
+def test_of_metrics_only_the_last_ones_wait(backend: Backend, losses: Losses) -> None:
+    sender = MetricSender(TARGET, losses, lambda: backend)
+    sender.start()
+    backend.held.clear()
+    sender.offer(measured(1))
+    backend.was_asked()
+    sender.offer(measured(2))
+    sender.offer(measured(3))
+    assert losses.counts() == {"metrics": 2}
+    sender.offer(measured(4), is_last=True)
+    backend.held.set()
+    end(sender)
+    assert [each.families[0].points[0].value for each in backend.sent] == [1, 4]
+    assert losses.counts() == {"metrics": 2}
+
+
+def test_metrics_are_not_offered_again_as_the_next_ones_say_more(backend: Backend, losses: Losses) -> None:
+    sender = MetricSender(TARGET, losses, lambda: backend)
+    sender.start()
+    backend.says = [DOWN]
+    sender.offer(measured(1))
+    backend.was_asked()
+    end(sender)
+    assert len(backend.sent) == 1
+    assert losses.counts() == {"metrics": 2}
