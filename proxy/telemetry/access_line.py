@@ -165,6 +165,8 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x22, 0x5C,
 
 def _escaped(text: str) -> str:
     """What cannot end a line, close a quotation, or speak to a terminal; "-" for nothing."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text or "-"
     if not text.isascii():
         return "".join(_escaped(each) if each.isascii() else _bytes_text(each) for each in text)
     return text.translate(_ESCAPES) or "-"

@@ -184,10 +184,19 @@ def many_shadows() -> Iterator[str]:
         yield screen(fed.status())
 
 
+def what_telemetry_lost() -> Iterator[str]:
+    """A disk is full, and nobody takes spans."""
+    with rehearsed(CONFIG) as fed:
+        fed.control.losses.add("spans", 12_000)
+        fed.control.losses.add("logs", 1_204)
+        fed.tell()
+        yield screen(fed.status())
+
+
 CASES: list[Callable[[], Iterator[str]]] = [
     a_slower_shadow, a_shadow_that_talks_slower, one_backend_against_itself, a_shadow_that_hangs,
     a_shadow_that_is_an_arm_too, everyone_has_the_same_key, nothing_is_mirrored_yet, many_programs_added_up,
-    many_shadows,
+    many_shadows, what_telemetry_lost,
 ]  # fmt: skip
 
 

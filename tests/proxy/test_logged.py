@@ -103,6 +103,17 @@ def test_no_line_is_lost_by_two_workers_a_moved_file_a_reload_and_the_end(backen
     assert lines(other).keys() >= set(last)
 
 
+def test_of_a_sample_of_none_only_what_failed_has_a_line(backend: HeldBackend, tmp_path: Path) -> None:
+    config = CONFIG.replace("URL", backend.url).replace("to: access.log,", "to: access.log, sample: 0.0,")
+    with running(config, tmp_path) as program:
+        for _ in range(10):
+            ask(program, "/")
+            ask(program, "/status/404")
+        failed = ask(program, "/status/503")
+        assert program.stop() == 0
+    assert lines(tmp_path / "access.log").keys() == {failed}
+
+
 def test_off_means_that_workers_tell_nothing(backend: HeldBackend, tmp_path: Path) -> None:
     config = CONFIG.replace("URL", backend.url).replace("{to: access.log, headers: [X-User-Id]}", "off")
     with running(config, tmp_path) as program:
