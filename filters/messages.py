@@ -176,9 +176,12 @@ class Request(Message):
 
 
 class Response(Message):
-    """One answer: the backend's, or a local one that a filter or the proxy made itself."""
+    """One answer: the backend's, or a local one that a filter or the proxy made itself.
 
-    __slots__ = ("local", "status")
+    `unsized`: the backend did not say how long the body would be, even where all of it is here already.
+    """
+
+    __slots__ = ("local", "status", "unsized")
 
     def __init__(
         self,
@@ -192,6 +195,7 @@ class Response(Message):
         super().__init__(headers, content, ended, len(content) if ended else length)
         self.status = status
         self.local = local
+        self.unsized = False
 
 
 class Outcome(NamedTuple):

@@ -13,6 +13,7 @@ from ..filters.api import Exchange, Request
 from . import trace
 from .shadow import Copy, shadow_headers
 from .telemetry.count import NEVER
+from .telemetry.pairs import pack_streams
 from .telemetry.stats import SIZE_CLASSES
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .lane import Lane
     from .plane import DataPlane
     from .telemetry.account import Account
+    from .telemetry.records import StreamTimes
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Mirrored:
 
     __slots__ = (
         "_arm", "_config", "_copies", "_early", "_early_ended", "_first_byte", "_gap", "_id", "_last", "_live",
-        "_live_status", "_outcome", "_plane", "_request_bytes", "_route", "_total", "account", "asked",
+        "_live_status", "_outcome", "_plane", "_request_bytes", "_route", "_stream", "_total", "account", "asked",
         "live_bytes", "over", "refused", "tainted", "waited_for",
     )  # fmt: skip
 
@@ -54,6 +56,7 @@ class Mirrored:
         self._first_byte = self._last = self._total = self._gap = 0.0
         self._live_status = 0
         self._outcome = ""
+        self._stream: StreamTimes | None = None
         self._request_bytes = 0
         self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
@@ -121,18 +124,16 @@ class Mirrored:
 
     # What live answers.
 
-    def live_answered(self, size: int, ended: bool) -> None:
+    def live_answered(self, size: int, ended: bool, now: float) -> None:
         """The live head is in, with so many bytes of the body."""
-        now = monotonic()
         self._first_byte = now - self.asked
         self._last = now
         self.live_bytes = size
         if ended:
             self._total = self._first_byte
 
-    def live_data(self, size: int, ended: bool) -> None:
+    def live_data(self, size: int, ended: bool, now: float) -> None:
         """More of the live answer."""
-        now = monotonic()
         self._gap = max(self._gap, now - self._last)
         self._last = now
         self.live_bytes += size
@@ -145,10 +146,13 @@ class Mirrored:
                 except Exception:
                     self._failed(copy.lane, copy)
 
-    def live_over(self, status: int, reason: str | None, request_bytes: int) -> list[Copy] | None:
-        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer.
-        Returns the copies, of which some may be over."""
+    def live_over(
+        self, status: int, reason: str | None, request_bytes: int, stream: StreamTimes | None
+    ) -> list[Copy] | None:
+        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer,
+        `stream` tells of its tokens since both calls were asked for. Returns the copies, of which some may be over."""
         self.over = True
+        self._stream = stream
         self._live_status = status
         self._outcome = reason or (_BLAMELESS if self._total else "replaced")
         self._request_bytes = request_bytes
@@ -211,6 +215,7 @@ class Mirrored:
             copy.total * 1000 if copy is not None and sent else NEVER, _ms(self._gap),
             _ms(copy.gap) if copy is not None else NEVER, self._request_bytes, self.live_bytes,
             copy.response_bytes if copy is not None else 0,
+            None if self._stream is None or copy is None else pack_streams(self._stream, copy.stream),
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from .exchange import PEER, Client
 from .outgoing import last_answer
 from .rescue import problem
 from .telemetry.count import NEVER
+from .telemetry.tokens import TokenClock, clock_of
 
 if TYPE_CHECKING:
     from ..config.snapshot import Route
@@ -38,11 +39,14 @@ class LiveExchange(Dispatch):
     """An exchange on its way. It is the `Caller` of its upstream call, and answers through its `Client`.
 
     Mutable state, beside that of `Dispatch`: `_begun`, whether the client has the head; `_outlet`, the answer's body
-    where it streams; `_answered`, when the backend's last byte came; `_reason`, why the answer is a refusal. What the
-    exchange occupies (a place of the backend, a timer, a task) is given back in `_complete` and nowhere else.
+    where it streams; `_answered`, when the backend's last byte came; `_tokens`, where the answer is a stream of events;
+    `_reason`, why the answer is a refusal. What the exchange occupies (a place of the backend, a timer, a task) is
+    given back in `_complete` and nowhere else.
     """
 
-    __slots__ = ("_answered", "_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status")
+    __slots__ = (
+        "_answered", "_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status", "_tokens",
+    )  # fmt: skip
 
     def __init__(
         self, plane: DataPlane, client: ServerConnection, request: Request, route: Route, started: float,
@@ -51,6 +55,7 @@ class LiveExchange(Dispatch):
         super().__init__(plane, client, request, route, spans, upgrade)
         self._started = started
         self._outlet: Outlet | None = None
+        self._tokens: TokenClock | None = None
         self._begun = False
         self._first_byte = self._answered = 0.0
         self._sent_bytes = 0
@@ -179,8 +184,10 @@ class LiveExchange(Dispatch):
     def call_answered(self, response: Response) -> None:
         """The backend's head is in: run the answer back up the chain."""
         self._first_byte = _now()
+        if response.unsized:
+            self._tokens = clock_of(response, self._first_byte)
         if self._mirrored is not None:
-            self._mirrored.live_answered(len(response.content), response.ended)
+            self._mirrored.live_answered(len(response.content), response.ended, self._first_byte)
         if self.account is not None:
             self.account.status = response.status
         if response.ended:
@@ -190,11 +197,14 @@ class LiveExchange(Dispatch):
 
     def call_data(self, chunk: bytes, ended: bool) -> None:
         """More of the answer's body."""
+        now = _now()
+        if self._tokens is not None:
+            self._tokens.take(chunk, now)
         if self._mirrored is not None:
-            self._mirrored.live_data(len(chunk), ended)
+            self._mirrored.live_data(len(chunk), ended, now)
         if ended:
             self._call = None
-            self._answered = _now()
+            self._answered = now
         if self._outlet is not None:
             self._outlet.take(chunk, ended)
         elif ended:
@@ -338,13 +348,17 @@ class LiveExchange(Dispatch):
         received = self._intake.size if self._intake is not None else len(self.request.content)
         sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
         call = (self._answered or now) - self._asked if self._asked else NEVER
+        tokens = self._tokens
+        if tokens is not None:
+            self.stream = tokens.told(self._asked)
+            stats.record_stream(tokens.first_s(self._started), tokens.between_s())
         stats.record(self._status, reason, first_byte, total, received, sent, call)
         endpoint = None if self.target is None else self.target.label
         if reason is not None:
             self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
         copies: list[Copy] | None = None
         if self._mirrored is not None:
-            copies = self._mirrored.live_over(self._status, reason, received)
+            copies = self._mirrored.live_over(self._status, reason, received, self.stream)
         if self.account is not None:
             self._account_for(self.account, stats, now, reason, received, sent, copies)
         if self._route.chain.complete:

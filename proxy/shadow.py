@@ -17,6 +17,7 @@ from .exchange import HELD, Call, Caller
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
 from .pool import Waiter
 from .telemetry.count import NEVER
+from .telemetry.tokens import TokenClock, clock_of
 
 if TYPE_CHECKING:
     from .lane import Lane
@@ -47,7 +48,7 @@ class Copy(Caller, Waiter):
         "_breaker", "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size",
         "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back",
         "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "span_id", "status", "stream",
-        "total", "trace_id",
+        "tokens", "total", "trace_id",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
@@ -64,7 +65,8 @@ class Copy(Caller, Waiter):
         self.response_bytes = 0
         self.trace_id = b""  # of a trace of its own
         self.span_id = b""
-        self.stream: StreamTimes | None = None
+        self.tokens: TokenClock | None = None  # where the answer is a stream of events
+        self.stream: StreamTimes | None = None  # what they were, at the end
         self._request: Request | None = request  # until it is sent
         self._call: Call | None = None
         self._target: Target | None = None
@@ -250,6 +252,8 @@ class Copy(Caller, Waiter):
         self.status = response.status
         self.first_byte = now - self.mirrored.asked
         self._last = now
+        if response.unsized:
+            self.tokens = clock_of(response, now)
         self._receive(len(response.content), response.ended)
 
     def call_data(self, chunk: bytes, ended: bool) -> None:
@@ -257,6 +261,8 @@ class Copy(Caller, Waiter):
         now = monotonic()
         self.gap = max(self.gap, now - self._last)
         self._last = now
+        if self.tokens is not None:
+            self.tokens.take(chunk, now)
         self._receive(len(chunk), ended)
 
     def _receive(self, size: int, ended: bool) -> None:
@@ -326,12 +332,19 @@ class Copy(Caller, Waiter):
         lane.pool.forget(self)
         lane.pool.leave(self._target)
         self._stats.in_flight -= 1
+        if self.tokens is not None:
+            self._count_tokens(self.tokens)
         if self.sent:  # what never reached the shadow says nothing of it
             self._stats.record(
                 self.status, reason or None, self.first_byte or NEVER, self.total, self._size, self.response_bytes
             )
         lane.judge(self._breaker, reason, self._probes)
         self.mirrored.copy_over(self)
+
+    def _count_tokens(self, tokens: TokenClock) -> None:
+        asked = self.mirrored.asked
+        self.stream = tokens.told(asked)
+        self._stats.record_stream(tokens.first_s(asked), tokens.between_s())
 
     @property
     def endpoint(self) -> Endpoint | None:

@@ -308,7 +308,9 @@ class ClientConnection(Link, Call):
             caller.call_answered(response)
             return
         content, ended = self._begin_body(head, data)
-        caller.call_answered(Response(head.status, headers, content, ended, length if length >= 0 else None))
+        response = Response(head.status, headers, content, ended, length if length >= 0 else None)
+        response.unsized = length < 0
+        caller.call_answered(response)
 
     def _begin_body(self, head: ResponseHead, data: bytes) -> tuple[bytes, bool]:
         length = head.length

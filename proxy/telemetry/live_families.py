@@ -33,6 +33,14 @@ def _first_bytes(sources: Sources) -> Iterator[tuple[_Name, Distribution]]:
     return ((name, sources.bounds.of(call.first_byte)) for name, call in _live(sources) if call.first_byte.sketch)
 
 
+def _first_tokens(sources: Sources) -> Iterator[tuple[_Name, Distribution]]:
+    return ((name, sources.bounds.of(call.first_token)) for name, call in _live(sources) if call.first_token.sketch)
+
+
+def _per_chunk(sources: Sources) -> Iterator[tuple[_Name, Distribution]]:
+    return ((name, sources.bounds.of(call.per_chunk)) for name, call in _live(sources) if call.per_chunk.sketch)
+
+
 def _requests(sources: Sources) -> Iterator[tuple[tuple[object, ...], int]]:
     for name, call in _live(sources):
         for status, count in sorted(call.statuses.items()):
@@ -68,6 +76,14 @@ LIVE: Final = (
     Entry(
         "understudy.request.first_byte", "s", "histogram", _CALL,
         "From a request's head to the first byte of its answer.", _first_bytes,
+    ),
+    Entry(
+        "gen_ai.server.time_to_first_token", "s", "histogram", _CALL,
+        "From a request's head to the first event with content of a stream of events.", _first_tokens,
+    ),
+    Entry(
+        "understudy.request.time_per_output_chunk", "s", "histogram", _CALL,
+        "Of a stream of events, the mean time between two with content.", _per_chunk,
     ),
     Entry(
         "http.server.active_requests", "{request}", "updown", _CALL, "Exchanges that have not ended.",

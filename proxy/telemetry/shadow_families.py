@@ -45,6 +45,14 @@ def _first_bytes(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
     return ((name, sources.bounds.of(call.first_byte)) for name, call in _shadows(sources) if call.first_byte.sketch)
 
 
+def _first_tokens(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
+    return ((name, sources.bounds.of(call.first_token)) for name, call in _shadows(sources) if call.first_token.sketch)
+
+
+def _per_chunk(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
+    return ((name, sources.bounds.of(call.per_chunk)) for name, call in _shadows(sources) if call.per_chunk.sketch)
+
+
 def _requests(sources: Sources) -> Iterator[tuple[_Values, int]]:
     for name, call in _shadows(sources):
         for status, count in sorted(call.statuses.items()):
@@ -65,10 +73,10 @@ def _pairs(sources: Sources) -> Iterator[tuple[_Values, Comparison]]:
 
 def _ratios(sources: Sources) -> Iterator[tuple[_Values, float | None]]:
     for name, each in _pairs(sources):
-        for measure in ("total", "first_byte"):
-            ratio = getattr(each.latency_ms, measure).ratio
-            for bound in ("estimate", "low", "high"):
-                yield (*name, measure, bound), getattr(ratio, bound)
+        for measure in ("total", "first_byte", "time_to_first_token", "time_per_output_chunk"):
+            found = getattr(each.latency_ms, measure)
+            for bound in ("estimate", "low", "high") if found is not None else ():
+                yield (*name, measure, bound), getattr(found.ratio, bound)
 
 
 def _verdicts(sources: Sources) -> Iterator[tuple[_Values, int]]:
@@ -105,6 +113,14 @@ SHADOWS: Final = (
     Entry(
         "understudy.shadow.request.first_byte", "s", "histogram", _SHADOW,
         "From asking for both calls to the first byte of the shadow's answer.", _first_bytes,
+    ),
+    Entry(
+        "understudy.shadow.request.time_to_first_token", "s", "histogram", _SHADOW,
+        "From asking for both calls to the shadow's first event with content.", _first_tokens,
+    ),
+    Entry(
+        "understudy.shadow.request.time_per_output_chunk", "s", "histogram", _SHADOW,
+        "Of a shadow's stream of events, the mean time between two with content.", _per_chunk,
     ),
     Entry(
         "understudy.shadow.active_requests", "{request}", "updown", _SHADOW, "Copies that have not ended.",

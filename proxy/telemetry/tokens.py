@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from ...filters.api import Response
+from .count import NEVER
 from .records import StreamTimes
 
 MOST_EVENT_BYTES: Final = 16 * 1024
+_EVENT_STREAM: Final = b"text/event-stream"
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_NAME: Final = len(_BOM) + len(b"data:")
 _CR: Final = ord("\r")
@@ -31,6 +34,25 @@ _WITHOUT: Final = (
 )  # fmt: skip
 _CLOSING: Final = {ord('"'): ord('"'), ord("["): ord("]"), ord("{"): ord("}")}
 _decode: Final = msgspec.json.Decoder().decode
+
+
+def clock_of(response: Response, now: float) -> TokenClock | None:
+    """The clock of an answer whose head came at `now`, None where it is no stream of events that can be read: its body
+    is of another type, or encoded, or it is no success. Asked only where `response.unsized`: a stream does not know its
+    length, and most answers that do are so passed by at once."""
+    if not 200 <= response.status < 300:
+        return None
+    found = False
+    for name, value in response.headers:
+        if name == b"content-type":
+            found = value[:17].lower() == _EVENT_STREAM and value[17:].lstrip(b" \t")[:1] in (b"", b";")
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            return None
+    if not found:
+        return None
+    clock = TokenClock()
+    clock.take(response.content, now)
+    return clock
 
 
 class TokenClock:
@@ -81,12 +103,21 @@ class TokenClock:
 
     def told(self, since: float) -> StreamTimes:
         """What is known, in times since this moment (monotonic seconds)."""
-        between = self.last - self.first
+        between_s = self.between_s()
         return StreamTimes(
-            (self.first - since) * 1000 if self.chunks else None,
-            between * 1000 / (self.chunks - 1) if between > 0.0 else None,
+            self.first_s(since) * 1000 if self.chunks else None,
+            between_s * 1000 if between_s >= 0.0 else None,
             self.chunks,
         )
+
+    def first_s(self, since: float) -> float:
+        """How long after this moment (monotonic seconds) the first event with content came; NEVER, if none did."""
+        return self.first - since if self.chunks else NEVER
+
+    def between_s(self) -> float:
+        """The mean time between two events with content; NEVER where there were fewer, or all came at once."""
+        between = self.last - self.first
+        return between / (self.chunks - 1) if between > 0.0 else NEVER
 
     def _scan(self, chunk: bytes, now: float) -> None:
         if self._after_cr:

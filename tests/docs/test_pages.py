@@ -20,7 +20,7 @@ from understudy.proxy.telemetry.families import TABLE
 from .pages import PAGES, ROOT, Block, all_blocks, anchors, links, prose
 
 SCREENS = [path.read_text() for path in sorted((ROOT / "tests" / "golden" / "screens").glob("*.txt"))]
-_FAMILY = re.compile(r"`((?:understudy|http|process)_[a-z_]+[a-z])`")  # noqa: TID251 - over our own sources
+_FAMILY = re.compile(r"`((?:understudy|http|process|gen_ai)_[a-z_]+[a-z])`")  # noqa: TID251 - over our own sources
 _REASON = re.compile(r'return "([a-z_]+)"')  # noqa: TID251 - likewise
 EXPLAINED = [
     (block, told.partition("\n"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 import uvloop
@@ -202,14 +203,14 @@ class Copies(RuleBasedStateMachine):
     @rule(call=calls, size=st.sampled_from([0, 1000, 10**6]))
     def live_answers(self, call: Call, size: int) -> None:
         if not call.live_over:
-            call.mirrored.live_answered(0, False)
-            call.mirrored.live_data(size, True)
+            call.mirrored.live_answered(0, False, monotonic())
+            call.mirrored.live_data(size, True, monotonic())
 
     @rule(call=calls, reason=st.sampled_from([None, "client_gone", "upstream_closed", "upstream_timeout"]))
     def live_is_over(self, call: Call, reason: str | None) -> None:
         if not call.live_over:
             call.live_over = True
-            call.mirrored.live_over(200, reason, call.given)
+            call.mirrored.live_over(200, reason, call.given, None)
 
     @rule(what=st.sampled_from(["the shadow goes", "the loop turns", "time passes", "a reload"]), data=st.data())
     def something_rare(self, what: str, data: st.DataObject) -> None:
@@ -281,7 +282,7 @@ class Copies(RuleBasedStateMachine):
         """All lives end, then the shadow answers who is left: nothing may stay behind."""
         for call in self.begun:
             if not call.live_over:
-                call.mirrored.live_over(200, None, call.given)
+                call.mirrored.live_over(200, None, call.given, None)
         self._turn()
         self.a_copy_lives_as_long_as_it_may()
         self.lane.cut()
@@ -309,7 +310,7 @@ def test_a_large_body_is_shared_and_not_copied() -> None:
     assert state.lane.copy_stats.held_bytes == 0
     state.plane.gauges()
     assert state.lane.copy_stats.held_bytes == state.lane.held, "told, though no copy has ended"
-    mirrored.live_over(200, None, len(body))
+    mirrored.live_over(200, None, len(body), None)
     state.lane.cut()
     state.loop.close()
 

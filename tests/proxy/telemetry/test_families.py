@@ -15,7 +15,7 @@ from understudy.proxy.telemetry.families import TABLE, families
 from understudy.proxy.telemetry.family import BOUNDS_S, Bounds, Family, Kind, Point, Sources
 from understudy.proxy.telemetry.stats import CallKey, CallStats, CopyStats, told
 
-from tests.kit.pairs import rehearsal
+from tests.kit.pairs import rehearsal, talks
 from tests.kit.rehearsed import rehearsed
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)')  # noqa: TID251 - ours
@@ -191,3 +191,27 @@ def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
     assert found["understudy_split_keys_issued_total", "e"] == 5
     assert found["understudy_split_hottest_key_ratio", "e"] == 0.75
     assert found["understudy_epoch",] == 1
+
+
+def test_tokens_of_live_and_shadow_are_told_where_there_were_any() -> None:
+    with rehearsed(MIRRORED) as fed:
+        live, shadow = fed.stats.call("iris", "stable", "7"), fed.stats.call("iris", "next", "", "shadow")
+        for call, first_s in ((live, 0.2), (shadow, 0.3)):
+            call.record_stream(first_s, 0.01)
+            call.record_stream(first_s, NEVER)  # all its tokens came at once
+            call.record(200, None, 0.01, 0.5, 1, 1)
+        fed.stats.call("iris", "stable", "7", "live", "a").record(200, None, 0.01, 0.5, 1, 1)
+        fed.tell(talks(1, 200, first=1.5, between=0.8, shadow_version=""))
+        text = page(fed.status(), list(fed.control.totals.calls().values()))
+    found = {(each.name, *each.labels.values()): each.value for each in read(text)}
+    assert found["gen_ai_server_time_to_first_token_seconds_sum", "iris", "stable", "7", ""] == pytest.approx(0.4)
+    assert found["understudy_request_time_per_output_chunk_seconds_count", "iris", "stable", "7", ""] == 1
+    assert ("gen_ai_server_time_to_first_token_seconds_count", "iris", "stable", "7", "a") not in found
+    named = ("iris", "next", "")
+    assert found["understudy_shadow_request_time_to_first_token_seconds_sum", *named] == pytest.approx(0.6)
+    assert found["understudy_shadow_request_time_per_output_chunk_seconds_sum", *named] == pytest.approx(0.01)
+    pair, about = ("understudy_pair_latency_ratio", "iris", "stable@7", "next"), pytest.approx
+    assert found[*pair, "time_to_first_token", "estimate"] == about(1.5, rel=0.05)
+    assert found[*pair, "time_per_output_chunk", "estimate"] == about(0.8, rel=0.05)
+    quantile = ("understudy_latency_quantile_seconds", "iris", "stable", "7", "live")
+    assert found[*quantile, "time_to_first_token", "0.99"] == about(0.2, rel=0.02)
