@@ -56,6 +56,14 @@ class Collector:
         self.release = threading.Event()
         self.changed = threading.Condition()
 
+    def turns(self, answer: Callable[[Seen], Answer]) -> None:
+        """From now on it answers so, has seen nothing, and holds nobody any more that it held before."""
+        with self.changed:
+            self.seen.clear()
+            self.answer = answer
+            held, self.release = self.release, threading.Event()
+        held.set()
+
     def saw(self, seen: Seen) -> None:
         """Called by the server."""
         with self.changed:
@@ -72,10 +80,20 @@ class Collector:
         """In all requests, those that it refused too."""
         return sum(each.spans for each in self.seen)
 
+    def span_ids(self) -> set[bytes]:
+        """Likewise; what came twice counts once."""
+        return {
+            span.span_id
+            for each in self.seen
+            for resource in getattr(each.message, "resource_spans", ())
+            for scope in resource.scope_spans
+            for span in scope.spans
+        }
+
 
 @contextmanager
-def http_collector(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
-    """It listens at `url`."""
+def http_collector(tls: ssl.SSLContext | None = None, bound: socket.socket | None = None) -> Iterator[Collector]:
+    """It listens at `url`; on `bound`, where one is given that nobody listens on yet."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -120,7 +138,12 @@ def http_collector(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A peer that breaks off is what some tests are about."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler, bind_and_activate=bound is None)
+    if bound is not None:
+        server.socket.close()
+        server.socket = bound
+        server.server_address = bound.getsockname()
+        server.server_activate()
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -89,22 +89,25 @@ class Export:
         return [warning for sender in (self._spans, self._metrics) if sender and (warning := sender.health.warning())]
 
     async def stop(self, within_s: float) -> None:
-        """Send what there is, for at most this time; what is left then is lost, and said."""
+        """Send what there is, for at most this time; what is left then is lost, and said in one line."""
+        before = self._losses.counts()
         if self._metrics is not None and within_s > 0:
             self._metrics.offer(self._measured(), is_last=True)
         senders: list[Sender[Any, Any]] = [
             each for each in (self._spans, self._metrics, *self._former) if each is not None
         ]
+        due_s = time.monotonic() + within_s
         for sender in senders:
             sender.stop(within_s)
-        due_s = time.monotonic() + within_s
         for sender in senders:
             await asyncio.to_thread(sender.done.wait, max(0.0, due_s - time.monotonic()))
         for sender in senders:
-            lost = 0 if sender.done.is_set() else sender.abandon()
-            if lost:
-                logger.warning("OTLP export of %s ends: %d %s were not sent in time",
-                               sender.target.signal, lost, sender.kind)  # fmt: skip
+            if not sender.done.is_set():
+                sender.abandon()
+        lost = {each.kind: self._losses.counts()[each.kind] - before.get(each.kind, 0) for each in senders}
+        if any(lost.values()):
+            logger.warning("OTLP export ends: %s were not taken in time",
+                           " and ".join(f"{count} {kind}" for kind, count in lost.items() if count))  # fmt: skip
         self._spans = self._metrics = None
         self._former = []
 
