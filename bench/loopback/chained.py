@@ -25,6 +25,7 @@ from .wire import PLAIN_PATH, REQUEST_BODY, BenchError
 from .wrk import Counts, Load, Window, measure
 
 DECIDING_PATH, FULL_PATH = "/deciding", "/full"
+VARIED_PATH = "/varied"  # as FULL_PATH, but no answer's head is like another's
 CONNECTIONS = 32
 USERS = 1000
 MIRRORED = 0.99
@@ -63,7 +64,8 @@ def _understudy(variants: Variants, port: int, admin: int) -> dict[str, Any]:
     split = {"type": "split", "experiment": EXPERIMENT, "key": {"header": "x-user-id"}, "arms": ARMS}
     deciding = [{"type": "flags", "rules": list(RULES)}, split]
     mirror = {"type": "mirror", "to": [{"backend": SHADOW, "percent": 100}], "budget": {"requests": PLENTY}}
-    chains = {PLAIN_PATH: [], DECIDING_PATH: deciding, FULL_PATH: [*deciding, mirror]}
+    whole = [*deciding, mirror]
+    chains = {PLAIN_PATH: [], DECIDING_PATH: deciding, FULL_PATH: whole, VARIED_PATH: whole}
     routes = [
         {"name": path.rpartition("/")[2], "match": {"path_prefix": path}, "backend": "stable", "filters": chain}
         for path, chain in chains.items()
@@ -81,7 +83,8 @@ def _envoy(variants: Variants, port: int, admin: int) -> dict[str, Any]:
     plain = {"match": {"prefix": PLAIN_PATH}, "route": {"cluster": "stable", "timeout": "0s"}}
     fraction = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     mirror = {"request_mirror_policies": [{"cluster": SHADOW, "runtime_fraction": fraction}]}
-    routes = [plain, *_envoy_chain(DECIDING_PATH, {}), *_envoy_chain(FULL_PATH, mirror)]
+    routes = [plain, *_envoy_chain(DECIDING_PATH, {})]
+    routes += [*_envoy_chain(FULL_PATH, mirror), *_envoy_chain(VARIED_PATH, mirror)]
     return envoy_document(port, clusters, routes, admin)
 
 
@@ -175,17 +178,17 @@ def heard(name: str, before: Sums, look: Callable[[], Sums], patience_s: float =
         threading.Event().wait(LOOK_S)
 
 
-def full(lab: Lab, name: str) -> None:
+def full(lab: Lab, name: str, path: str = FULL_PATH) -> None:
     """Flags, split and mirror. What control and worker spend apart is written down as the scenario `pairs`."""
     with contextlib.ExitStack() as stack:
         chain = Chain(lab, stack)
         for _ in range(lab.options.rounds):
             for subject in chain.subjects:
                 before = chain.sums(subject)
-                found, disturbance = chain.round(subject, FULL_PATH)
+                found, disturbance = chain.round(subject, path)
                 share = heard(subject.name, before, partial(chain.sums, subject))
                 lab.add(name, subject.name, {**found.figures(), "mirrored_share": share, **disturbance})
-                if subject.name == "understudy":
+                if subject.name == "understudy" and path == FULL_PATH:
                     lost = told(subject).pairs_lost - before.told.pairs_lost
                     requests = chain.sums(subject).requests - before.requests
                     lab.add("pairs", subject.name, {**apart(subject, found), "pairs_lost_share": lost / requests})

@@ -30,6 +30,7 @@ http {{
     server {{
         {listen}
         location = /count {{ stub_status; }}
+        location /varied {{ add_header x-request-id $request_id; return {status} '{answer}'; }}
         location / {{ return {status} '{answer}'; }}
     }}
 }}

@@ -69,6 +69,7 @@ COLUMNS = {
 TITLES = {
     "memory": "Memory: each alone and fresh; {idle:,} idle connections, then load over 1,024 and 32",
     "full": "Five flags, a split and a mirror of everything: 1 KiB POST, 32 connections",
+    "full-varied": "The same, where no answer's head is like another's",
     "pairs": "Of it, control and the worker apart",
     "traced": "The same with 1 % of traces exported by OTLP: 1 KiB POST, 32 connections",
     "exported": "Every exchange a trace: 1 KiB POST at a constant rate, and what is lost",

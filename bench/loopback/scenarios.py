@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from . import usage
-from .chained import deciding, full
+from .chained import VARIED_PATH, deciding, full
 from .exporting import exported
 from .figures import median
 from .harm import shadow_harm
@@ -169,6 +169,7 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
     "upload": bulk,
     "download": bulk,
     "full": full,
+    "full-varied": partial(full, path=VARIED_PATH),
     "traced": traced,
     "exported": exported,
     "deciding": deciding,
@@ -184,4 +185,15 @@ SCENARIOS: dict[str, Callable[[Lab, str], None]] = {
 BY_NAME = ("mib-echo", "shadow-harm", "hung-shadow-memory")
 """Not in a run that names no scenario: they take long, or no target hangs on them."""
 
-FRESH = ("memory", "upload", "download", "full", "traced", "exported", "deciding", "shadow-harm", "hung-shadow-memory")
+FRESH = (
+    "memory",
+    "upload",
+    "download",
+    "full",
+    "full-varied",
+    "traced",
+    "exported",
+    "deciding",
+    "shadow-harm",
+    "hung-shadow-memory",
+)
