@@ -20,7 +20,8 @@ from ....filters.units import SecretRef
 DEFAULT_TIMEOUT_S: Final = 10.0
 _PORTS: Final = {"http/protobuf": 4318, "grpc": 4317}
 _SYSTEM_ROOTS: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-# Variables of a Kubernetes manifest that are filled from its downward API, and what they say.
+# Variables of a Kubernetes manifest that are filled from its downward API, and what they say. Elsewhere such names may
+# mean anything.
 DOWNWARD: Final = {
     "POD_NAME": "k8s.pod.name", "POD_UID": "k8s.pod.uid", "POD_NAMESPACE": "k8s.namespace.name",
     "NODE_NAME": "k8s.node.name", "CONTAINER_NAME": "k8s.container.name",
@@ -85,7 +86,8 @@ def resource_of(service_name: str, environ: Environ) -> dict[str, str | int]:
         "telemetry.sdk.language": "python",
         "telemetry.sdk.version": version("opentelemetry-sdk"),
     }
-    found |= {name: written for variable, name in DOWNWARD.items() if (written := env.value(environ, variable))}
+    if env.value(environ, "POD_NAME") or env.value(environ, "KUBERNETES_SERVICE_HOST"):
+        found |= {name: written for variable, name in DOWNWARD.items() if (written := env.value(environ, variable))}
     found |= env.pairs(env.value(environ, "OTEL_RESOURCE_ATTRIBUTES")) or {}
     return found | {"service.name": service_name}
 

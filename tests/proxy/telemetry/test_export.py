@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import httpx
 import pytest
 from understudy.proxy.telemetry.families import TABLE
 
-from tests.kit.ask import get, status
+from tests.kit.ask import get, status, until, worker_pids
 from tests.kit.delayed import delayed
+from tests.kit.held import held_backend
 from tests.kit.otlp import OtlpBackend, SeenSpan, as_told, otlp_backend
 from tests.kit.program import Program, running
 
@@ -75,13 +78,14 @@ def test_every_field(protocol: str, backend: OtlpBackend, models: tuple[str, str
     trace_id = f"{len(protocol):032x}"
     with running(config(models, endpoint, protocol), tmp_path, environment=ENVIRONMENT) as program:
         answer = ask(program, trace_id)
-        spans = backend.wait_spans(2)
+        spans = backend.wait_spans(3)
         metrics = backend.wait_metrics(lambda found: "http.server.request.duration" in names(found))
         port = program.address("ingress")[1]
     by_kind = {(span.said["kind"], span.attributes["understudy.role"]): span for span in spans}
     server, live = by_kind["SPAN_KIND_SERVER", "live"], by_kind["SPAN_KIND_CLIENT", "live"]
     check_server(server, trace_id, port, answer)
     check_live(live, server, models[0])
+    check_shadow(by_kind["SPAN_KIND_CLIENT", "shadow"], server, models[1])
     for span in spans:
         check_resource(span.resource)
     check_metrics(metrics)
@@ -129,6 +133,23 @@ def check_live(span: SeenSpan, server: SeenSpan, url: str) -> None:
     })  # fmt: skip
 
 
+def check_shadow(span: SeenSpan, server: SeenSpan, url: str) -> None:
+    said, attributes = span.said, span.attributes
+    assert said["name"] == "POST next"
+    assert (said["traceId"], said["parentSpanId"]) == (server.said["traceId"], server.said["spanId"])
+    assert (said["status"], said.get("links")) == ({}, None)
+    assert attributes.pop("understudy.pair.latency_delta_ms") > 5
+    assert attributes.pop("understudy.pair.latency_ratio") > 1
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    assert attributes == as_told({
+        "http.request.method": "POST", "url.full": f"{url}/v2/models/iris", "server.address": host,
+        "server.port": int(port), "network.protocol.version": "1.1", "http.response.status_code": 200,
+        "http.request.body.size": 6, "http.response.body.size": 5, "understudy.route": "iris",
+        "understudy.role": "shadow", "understudy.backend": "next", "understudy.version": "9",
+        "understudy.outcome": "complete", "understudy.censored": False, "understudy.pair.status_match": True,
+    })  # fmt: skip
+
+
 def check_resource(resource: dict[str, Any]) -> None:
     attributes = dict(resource["attributes"])
     assert int(attributes.pop("process.pid")) > 1
@@ -173,7 +194,7 @@ def test_nothing_is_lost_and_nothing_warned_of_where_all_is_well(
     with running(config(models, backend.http, "http/protobuf"), tmp_path, environment=ENVIRONMENT) as program:
         for number in range(20):
             assert ask(program, f"{number + 100:032x}").status_code == 200
-        backend.wait_spans(40)
+        backend.wait_spans(60)
         assert status(program)["warnings"] == []
         page = get(program.url("admin") + "/metrics")[1]
         for kind in ("spans", "metrics", "records"):
@@ -181,3 +202,52 @@ def test_nothing_is_lost_and_nothing_warned_of_where_all_is_well(
         assert "OTLP export: traces to" in program.stderr
         assert program.stop() == 0
         assert "not sent in time" not in program.stderr
+
+
+def test_a_shadow_that_fails_may_have_a_trace_of_its_own_and_is_no_error(backend: OtlpBackend, tmp_path: Path) -> None:
+    with held_backend() as live, held_backend() as shadow:
+        text = config((live.url, shadow.url), backend.http, "http/protobuf")
+        text = (
+            text.replace("path_prefix: /v2", "path_prefix: /")
+            .replace("sample: 1,", "sample: 0, shadow: link,")
+            .replace("x-token: {env: TOKEN}", "x-token: t0k")
+        )
+        with running(text, tmp_path) as program:
+            assert httpx.get(f"{program.url('ingress')}/status/503").status_code == 503
+            spans = {
+                span.attributes["understudy.role"] + span.said["kind"][-6:]: span for span in backend.wait_spans(3)
+            }
+    server, client, copy = spans["liveSERVER"], spans["liveCLIENT"], spans["shadowCLIENT"]
+    assert server.attributes["understudy.sampled"] is False, "it is told since it failed"
+    for span in (server, client):
+        assert span.said["status"]["code"] in ("STATUS_CODE_ERROR", 2)
+        assert span.attributes["error.type"] == "503"
+    assert copy.said["status"] == {}
+    assert "error.type" not in copy.attributes
+    assert copy.attributes["http.response.status_code"] == "503"
+    (link,) = copy.said["links"]
+    assert (link["traceId"], link["spanId"]) == (server.said["traceId"], server.said["spanId"])
+    assert copy.said["traceId"] != server.said["traceId"]
+    assert "parentSpanId" not in copy.said
+
+
+def test_sums_never_go_backwards_when_a_worker_dies_beside_grpc(
+    backend: OtlpBackend, models: tuple[str, str], tmp_path: Path
+) -> None:
+    """Nor is a new worker hindered by gRPC's threads in the process that starts it."""
+
+    def answered(metrics: list[dict[str, Any]]) -> list[tuple[int, int]]:
+        points = [each["sum"]["dataPoints"] for each in metrics if each["name"] == "understudy.requests"]
+        return [(int(point["asInt"]), int(point["startTimeUnixNano"])) for each in points for point in each]
+
+    with running(config(models, backend.grpc, "grpc"), tmp_path, environment=ENVIRONMENT) as program:
+        for number in range(5):
+            assert ask(program, f"{number + 1:032x}").status_code == 200
+        ((before, start_ns),) = answered(backend.wait_metrics(lambda found: [n for n, _ in answered(found)] == [5]))
+        (pid,) = worker_pids(program)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: worker_pids(program) not in ([pid], []))
+        until(lambda: status(program)["workers_serving"] == 1)
+        assert ask(program, f"{9:032x}").status_code == 200
+        after = answered(backend.wait_metrics(lambda found: [n for n, _ in answered(found)] == [6]))
+    assert after == [(before + 1, start_ns)]

@@ -124,6 +124,13 @@ def test_the_resource_says_who_tells() -> None:
     assert {"host.name", "process.pid", "service.version", "telemetry.sdk.version"} <= set(found)
 
 
+def test_elsewhere_than_in_kubernetes_such_names_mean_anything() -> None:
+    environ = {"CONTAINER_NAME": "dev", "NODE_NAME": "mine"}
+    assert not [name for name in resource_of("x", environ) if name.startswith("k8s.")]
+    inside = resource_of("x", {**environ, "KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    assert inside["k8s.container.name"] == "dev"
+
+
 def test_an_instance_has_an_id_that_a_restart_keeps_where_kubernetes_names_it() -> None:
     named = {"POD_NAME": "a", "POD_NAMESPACE": "b"}
     ids = {resource_of("x", environ)["service.instance.id"] for environ in (named, named)}
