@@ -16,7 +16,7 @@ from ..configuration import Configuration
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
-from ..telemetry.stats import CallKey, CallStats
+from ..telemetry.stats import MOST_KEYS, OVERFLOW, CallKey, CallStats
 from ..telemetry.totals import by_backend
 from ..text import now_text
 from . import compared
@@ -199,5 +199,7 @@ def _warnings(control: Control, status: Status) -> list[str]:
     if control.access_log.problem:
         found.append(f"the access log cannot be written: {control.access_log.problem}")
     found += control.export.warnings()
+    if status.counters.get("metrics_overflow"):
+        found.append(f"more than {MOST_KEYS:,} combinations of names were counted: those past it are one, {OVERFLOW}")
     found += compared.warnings_of(status.copies, status.keys)
     return found

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 NEVER: Final = -1.0
+MOST_STATUSES: Final = 40
+"""More than HTTP has in use; what a backend invents beyond is counted as x99 of its class."""
 
 
 class Durations:
@@ -105,9 +107,13 @@ class CallTally:
 
     def _first(self, status: int) -> Answers:
         digit = min(status // 100, 5)  # a status above 599 counts as 5xx: RFC 9110 section 15
-        answers = self.answers[status] = Answers(
-            self.total.setdefault(digit, Durations()), self.client.setdefault(digit, Durations())
-        )
+        if status and len(self.answers) >= MOST_STATUSES:
+            status = digit * 100 + 99
+        answers = self.answers.get(status)
+        if answers is None:
+            answers = self.answers[status] = Answers(
+                self.total.setdefault(digit, Durations()), self.client.setdefault(digit, Durations())
+            )
         return answers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ..status import Status
 from .sketch import counts, edges
@@ -20,6 +20,7 @@ Kind: TypeAlias = Literal["counter", "updown", "gauge", "histogram"]
 """An OTLP sum that only grows; one that also shrinks; a value that is not to be added up; a histogram."""
 
 Attributes: TypeAlias = Mapping[str, str]
+Name = TypeVar("Name", bound=tuple[object, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ class Bounds:
     def of(self, timed: Timed) -> Distribution:
         """The durations in these buckets: exact but for those within 3 % of a bound."""
         return Distribution(self.seconds, tuple(counts(timed.sketch, self._edges)), timed.sum_s)
+
+    def each(self, named: Iterable[tuple[Name, Timed]]) -> Iterator[tuple[Name, Distribution]]:
+        """Those of which there are any."""
+        return ((name, self.of(timed)) for name, timed in named if timed.sketch)
 
     def by_class(
         self, named: Iterable[tuple[tuple[object, ...], Mapping[int, Timed]]]

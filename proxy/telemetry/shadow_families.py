@@ -42,15 +42,15 @@ def _durations(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
 
 
 def _first_bytes(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return ((name, sources.bounds.of(call.first_byte)) for name, call in _shadows(sources) if call.first_byte.sketch)
+    return sources.bounds.each((name, call.first_byte) for name, call in _shadows(sources))
 
 
 def _first_tokens(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return ((name, sources.bounds.of(call.first_token)) for name, call in _shadows(sources) if call.first_token.sketch)
+    return sources.bounds.each((name, call.first_token) for name, call in _shadows(sources))
 
 
 def _per_chunk(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return ((name, sources.bounds.of(call.per_chunk)) for name, call in _shadows(sources) if call.per_chunk.sketch)
+    return sources.bounds.each((name, call.per_chunk) for name, call in _shadows(sources))
 
 
 def _requests(sources: Sources) -> Iterator[tuple[_Values, int]]:

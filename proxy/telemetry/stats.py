@@ -29,8 +29,8 @@ class CallKey(NamedTuple):
     arm: str = ""  # of a split; "" where none chose
 
 
-MOST_KEYS: Final = 10_000
-"""Names of past configurations stay until the program ends; what a bound of this size refuses is counted together."""
+MOST_KEYS: Final = 2000
+"""Some 25 MB of /metrics. Names of past configurations stay until the program ends; what is past it is one key."""
 
 OVERFLOW: Final = "(overflow)"
 """Stands for the names that were refused; no name in a configuration has parentheses."""

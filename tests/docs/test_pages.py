@@ -17,6 +17,8 @@ from understudy.proxy.shadow import CENSORING
 from understudy.proxy.telemetry.exposition import prometheus_name
 from understudy.proxy.telemetry.families import TABLE
 
+from tests.kit.dashboard import selected
+
 from .pages import PAGES, ROOT, Block, all_blocks, anchors, links, prose
 
 SCREENS = [path.read_text() for path in sorted((ROOT / "tests" / "golden" / "screens").glob("*.txt"))]
@@ -81,15 +83,31 @@ def test_every_command_is_told() -> None:
         assert f"| `understudy {name}" in page("operating.md"), name
 
 
-FAMILIES = {prometheus_name(each.name, each.unit, each.kind) for each in TABLE}
+FAMILIES = {prometheus_name(each.name, each.unit, each.kind): each for each in TABLE}
+_OF_ALL = {"route", "backend", "version", "arm"}  # which the page says once for each table of calls
 
 
-def test_every_metric_is_told() -> None:
-    assert FAMILIES - set(_FAMILY.findall(page("metrics.md"))) == set()
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_metric_is_told_with_its_labels(name: str) -> None:
+    entry = FAMILIES[name]
+    parts = re.split(r"\n(?=\|)|\n\n", page("metrics.md"))
+    told = [part for part in parts if f"`{name}`" in part and f"`{entry.name}`" in part]
+    labels = set(entry.attributes) - (_OF_ALL if entry.name.startswith(("http.", "understudy.")) else set())
+    assert any(labels <= set(re.findall(r"`([a-z_]+)`", part)) for part in told), told
 
 
 def test_every_metric_that_is_told_exists() -> None:
-    assert set(_FAMILY.findall(page("metrics.md"))) - FAMILIES == set()
+    assert set(_FAMILY.findall(page("metrics.md"))) - FAMILIES.keys() == set()
+
+
+def test_every_question_to_prometheus_is_about_a_metric_of_ours() -> None:
+    asked = re.findall(r"\| `([^`]*(?:\(|\{)[^`]*)` \|", page("metrics.md"))
+    assert len(asked) >= 5
+    for expression in asked:
+        found = selected(expression, set(FAMILIES))
+        assert found
+        for metric in found:
+            assert metric.labels <= {*FAMILIES[metric.name].attributes}, metric
 
 
 def test_every_key_of_a_mirror_is_told() -> None:

@@ -37,7 +37,7 @@ async def test_what_filters_take_is_no_part_of_the_call() -> None:
         assert (await client.message()).status == 200
         ((exchange_s, call_s),) = times(proxy.stats()).values()
         assert call_s is not None
-        assert 0 < call_s <= exchange_s - 0.2
+        assert 0 < call_s < exchange_s - 0.19  # a timer of 0.1 s may be a little early
 
 
 @on_the_loop

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from understudy.proxy.admin.measured import families_of
+from understudy.proxy.messages import Report
 from understudy.proxy.status import Config, Status
 from understudy.proxy.telemetry.count import NEVER, CallTally
 from understudy.proxy.telemetry.exposition import prometheus_name, render
 from understudy.proxy.telemetry.families import TABLE, families
 from understudy.proxy.telemetry.family import BOUNDS_S, Bounds, Family, Kind, Point, Sources
-from understudy.proxy.telemetry.stats import CallKey, CallStats, CopyStats, told
+from understudy.proxy.telemetry.stats import MOST_KEYS, OVERFLOW, CallKey, CallStats, CopyStats, Stats, told
+from understudy.proxy.telemetry.totals import Totals
 
 from tests.kit.pairs import rehearsal, talks
 from tests.kit.rehearsed import rehearsed
@@ -134,6 +137,35 @@ def test_names_are_translated_as_opentelemetry_says(name: str, unit: str, kind: 
 
 def test_no_two_families_have_one_name() -> None:
     assert len({prometheus_name(each.name, each.unit, each.kind) for each in TABLE}) == len(TABLE)
+
+
+def test_a_configuration_with_more_names_than_are_counted_stays_within_the_bound() -> None:
+    stats, totals = Stats(), Totals()
+    for number in range(MOST_KEYS + 500):
+        stats.call(f"route-{number}", "stable", "7").record(200, None, 0.01, 0.01, 1, 1, 0.01)
+    totals.update(0, Report(stats.take_changed(), stats.counters, None, 0.0))
+    shown = status()
+    shown.counters = totals.counters()
+    found = families(Sources(shown, list(totals.calls().values()), [], 0))
+    assert {len(each.points) for each in found if each.name.startswith("http.")} == {MOST_KEYS + 1}
+    samples = read(render(found))
+    requests = {each.labels["route"]: each.value for each in samples if each.name == "understudy_requests_total"}
+    assert requests.pop(OVERFLOW) == 500
+    assert set(requests.values()) == {1}
+    assert next(each.value for each in samples if each.labels == {"event": "metrics_overflow"}) == 500
+
+
+def test_buckets_are_those_of_the_configuration() -> None:
+    text = MIRRORED + "telemetry: {metrics: {buckets: [0.02, 7, 1000]}}\n"
+    with rehearsed(text) as fed:
+        for seconds in (0.01, 3, 999, 2000):
+            fed.stats.call("iris", "stable", "7").record(200, None, seconds, seconds, 1, 1)
+        fed.tell()
+        samples = read(render(families_of(fed.control)))
+    name = "http_server_request_duration_seconds_bucket"
+    assert {each.labels["le"]: each.value for each in samples if each.name == name} == {
+        "0.02": 1, "7.0": 2, "1000.0": 3, "+Inf": 4
+    }  # fmt: skip
 
 
 MIRRORED = """\

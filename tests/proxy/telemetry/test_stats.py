@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy.telemetry import sketch
-from understudy.proxy.telemetry.count import NEVER
+from understudy.proxy.telemetry.count import MOST_STATUSES, NEVER
 from understudy.proxy.telemetry.stats import OVERFLOW, CallKey, CallStats, Stats, told
 
 durations_s = st.floats(min_value=1e-4, max_value=3500.0)
@@ -46,6 +46,20 @@ def test_only_a_call_that_was_made_has_a_duration_of_its_own() -> None:
     seen = told(call)
     assert seen.client[2].sum_s == 0.015
     assert (sum(seen.client[2].sketch.values()), sum(seen.total[2].sketch.values())) == (1, 2)
+
+
+def test_statuses_that_a_backend_invents_are_bounded() -> None:
+    call = Stats().call("iris", "stable", "7")
+    for status in range(200, 1000):
+        call.record(status, None, NEVER, 0.5, 0, 0)
+    call.record(0, "client_gone", NEVER, 0.5, 0, 0)
+    assert len(call.statuses) <= MOST_STATUSES + 5
+    assert sum(call.statuses.values()) == 801
+    assert call.statuses[200] == call.statuses[0] == 1
+    assert call.statuses[599] > 400
+    assert {digit: sum(timed.sketch.values()) for digit, timed in told(call).total.items()} == {
+        0: 1, 2: 100, 3: 100, 4: 100, 5: 500
+    }  # fmt: skip
 
 
 def test_names_past_the_bound_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
