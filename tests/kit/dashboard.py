@@ -12,7 +12,7 @@ import yaml
 FOLDER = resources.files("understudy.config.examples")
 RULES = FOLDER.joinpath("prometheus", "rules.yaml")
 DASHBOARD = FOLDER.joinpath("grafana", "understudy.json")
-_SELECTOR = re.compile(r"\b((?:understudy|http|process)[a-z0-9_:]*)(\{[^}]*\})?")  # noqa: TID251 - over our own files
+_SELECTOR = re.compile(r"\b((?:understudy|http|process|gen_ai)[a-z0-9_:]*)(\{[^}]*\})?")  # noqa: TID251 - over our own files
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")  # noqa: TID251 - likewise
 _GROUPED = re.compile(r"\b(?:by|on|ignoring|without)\s*\(([^)]*)\)")  # noqa: TID251 - likewise
 _SERIES = ("_bucket", "_sum", "_count")
