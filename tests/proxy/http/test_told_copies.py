@@ -301,3 +301,79 @@ async def test_a_reload_that_turns_traces_off_leaves_those_that_began_to_be_told
         await client.message()
         shadow.send(ok())
         assert len((await told.only()).calls) == 2
+
+
+@on_the_loop
+async def test_a_disagreement_while_others_are_under_way_is_told_within_its_time() -> None:
+    async with mirroring({}, {}, telemetry=NONE_SAMPLED) as stage:
+        told = Told(stage.proxy)
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        await stage.shadows[1].call()
+        live.send(ok())
+        await client.message()
+        shadow.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        exchange = await told.exchange(within_s=WITHIN_S)
+        assert (exchange.traced, [call.outcome for call in exchange.calls]) == (
+            True,
+            ["complete", "complete", "pending"],
+        )
+
+
+@on_the_loop
+async def test_copies_are_let_go_with_the_last_of_them() -> None:
+    async with mirroring({}, {}, telemetry=NONE_SAMPLED) as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        other, _ = await stage.shadows[1].call()
+        live.send(ok())
+        await client.message()
+        (copy,) = stage.lane.copies
+        shadow.send(ok())
+        await stage.proxy.settled(lambda: not stage.lane.copies)
+        account = copy.mirrored.account
+        assert account is not None and len(account.copies) == 2, "one is under way"
+        other.send(ok())
+        await stage.over()
+        assert account.copies == []
+
+
+@on_the_loop
+async def test_a_copy_that_waited_for_a_connection_until_it_was_given_up_is_no_late_call() -> None:
+    async with mirroring(telemetry=ALL, shadow={"max_connections": 1}) as stage:
+        told = Told(stage.proxy)
+        for _ in range(2):
+            await stage.live_alone(await stage.connect(), post(b"abc"))
+        waited = [calls(await told.exchange(number, WITHIN_S))[1] for number in (1, 2)]
+        assert [call.outcome for call in waited] == ["pending", "pending"]
+        assert [bool(call.span_id) for call in waited] == [True, False]
+        await soon(stage.proxy.plane.drain(1.0))
+        assert len(told.take()) == 3, "of the one that was sent"
+        [late] = told.exchanges[2].calls
+        assert (late.span_id, late.outcome) == (waited[0].span_id, "draining")
+
+
+@on_the_loop
+async def test_who_held_an_answer_back_is_not_measured_by_it() -> None:
+    size = 16 << 20
+    async with mirroring(telemetry=ALL) as stage:
+        told = Told(stage.proxy)
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        live.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        shadow.send(ok())
+        (connection,) = stage.proxy.plane._ports["ingress"].connections
+        await stage.proxy.settled(lambda: connection._full and not stage.lane.copies)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len((await client.message()).body) == size
+        _, copy = calls(await told.exchange(1))
+        assert copy.pair is not None
+        assert (copy.pair.latency_ratio, copy.pair.latency_delta_ms, copy.pair.status_match) == (None, None, True)
+
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        shadow.send(ok(bytes(500 << 10)))
+        (held,) = stage.lane.copies
+        await stage.proxy.settled(lambda: held.held_back)
+        live.send(ok(bytes(200 << 10)))
+        await client.message()
+        _, copy = calls(await told.exchange(2))
+        assert (copy.outcome, copy.response_bytes) == ("complete", 500 << 10)
+        assert copy.pair is not None and copy.pair.latency_ratio is None
