@@ -90,7 +90,7 @@ class ToldFlag(msgspec.Struct, array_like=True, gc=False):
 
     key: str
     variant: str  # what it decided: a backend, or the effects' names
-    reason: str  # targeting_match | split
+    reason: str  # targeting_match | split | unknown (of a filter that is none of ours)
 
 
 class ToldPair(msgspec.Struct, array_like=True, gc=False):
@@ -114,7 +114,7 @@ class ToldCall(msgspec.Struct, array_like=True, gc=False):
     first_byte_ms: float | None
     end_ms: float
     status: int  # 0: no answer
-    outcome: str  # "complete", "pending" (a copy, still under way), or a reason as in `Pair`
+    outcome: str  # "complete", "pending" (a copy under way: no span is made of it yet), or a reason as in `Pair`
     censored: bool
     resent: int  # how often the call was made again before this one
     request_bytes: int
@@ -136,7 +136,7 @@ class ToldExchange(msgspec.Struct, array_like=True, gc=False, tag="exchange"):
     sampled: bool  # by the draw or by the parent; False: told since something befell it
     request_id: str
     method: str
-    path: str
+    path: str  # without its query, cut at `telling.MOST_CHARACTERS`; "" where the head was refused
     scheme: str
     client: str  # the peer's address
     port: int  # that it came to; 0 for a Unix socket
