@@ -144,9 +144,19 @@ def test_byte_by_byte(stream: bytes) -> None:
     agree(stream, [stream[at : at + 1] for at in range(len(stream))])
 
 
-@given(streams(), ENDS)
-def test_event_by_event_as_servers_send_them(stream: bytes, end: bytes) -> None:
-    agree(stream, [each + end * 2 for each in stream.split(end * 2)[:-1]] + [stream.split(end * 2)[-1]])
+@given(streams(), ENDS, st.integers(1, 3))
+def test_event_by_event_as_servers_send_them_or_some_at_once(stream: bytes, end: bytes, at_once: int) -> None:
+    *whole, rest = stream.split(end * 2)
+    events = [each + end * 2 for each in whole]
+    agree(stream, [*(b"".join(events[at : at + at_once]) for at in range(0, len(events), at_once)), rest])
+
+
+@pytest.mark.parametrize("second", [b"data: x\n\n", b": c\n\ndata: x\n\n", b"\n\n", b"data: x\r\r", b"data:\r\n\r\n"])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+@pytest.mark.parametrize("last", [b"", b"\n\n", b"\r\n\r\n"])
+def test_what_begins_as_the_event_before_may_be_more_than_one(second: bytes, end: bytes, last: bytes) -> None:
+    event = b"data: " + json.dumps(chat({"content": "a"})).encode()
+    agree(event + b"\n\n" + event + end + second + last, [event + b"\n\n", event + end + second + last])
 
 
 @given(WILD, CUTS)
@@ -175,6 +185,16 @@ def test_a_larger_event_counts_unread_and_nothing_more_of_it_is_kept(
     for chunk in cut(stream, cuts):
         clock.take(chunk, 1.0)
         assert len(clock._line) + sum(map(len, clock._data)) <= 2 * MOST_EVENT_BYTES
+
+
+def test_of_a_line_without_end_only_its_beginning_is_kept() -> None:
+    clock = TokenClock()
+    clock.take(b"data: ", 1.0)
+    for _ in range(1000):
+        clock.take(b"x" * 1000, 2.0)
+        assert len(clock._line) <= MOST_EVENT_BYTES
+    clock.take(b"\n\n", 3.0)
+    assert (clock.chunks, clock.first) == (1, 3.0)
 
 
 def sse(*events: object) -> list[bytes]:

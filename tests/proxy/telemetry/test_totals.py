@@ -20,7 +20,7 @@ from understudy.proxy.telemetry.stats import (
     Stats,
     told,
 )
-from understudy.proxy.telemetry.totals import Totals
+from understudy.proxy.telemetry.totals import Totals, by_backend
 
 KEY = CallKey("r", "b", "1")
 
@@ -170,6 +170,34 @@ def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
     assert recent.errors(now) == 0.0
     assert recent.first_byte(now).p99 == pytest.approx(2, rel=0.02)
     assert recent.total(now).p99 == pytest.approx(4, rel=0.02)
+
+
+def test_what_a_backend_did_lately_is_that_of_all_its_arms() -> None:
+    totals = Totals()
+    recent = Recent(totals)
+
+    def spoke(first_s: float) -> CallStats:
+        totals.update(0, report(*(told(arms[name]) for name in arms)))
+        for arm in arms.values():
+            arm.record_stream(first_s, first_s / 10)
+            arm.record(200, None, 0.001, 2 * first_s, 0, 0)
+        totals.update(0, report(*(told(arms[name]) for name in arms)))
+        return by_backend(totals.calls().values())[KEY]
+
+    arms = {name: CallTally(KEY._replace(arm=name)) for name in ("", "a", "b")}
+    before = spoke(1.0)
+    assert recent.first_token(before).p50 == pytest.approx(1000, rel=0.02)
+    recent.tick(0.0)
+    for _ in range(2 * WINDOW_TICKS):
+        recent.tick(0.0)
+    assert recent.first_token(before).p50 is recent.per_chunk(before).p50 is recent.total(before).p50 is None
+    now = spoke(0.1)
+    assert recent.first_token(now).p99 == pytest.approx(100, rel=0.02)
+    assert recent.per_chunk(now).p99 == pytest.approx(10, rel=0.02)
+    assert recent.total(now).p99 == pytest.approx(200, rel=0.02)
+    assert now.first_token.sum_s == pytest.approx(3.3)
+    recent.tick(10.0)
+    assert recent.rate(KEY) == 0.3
 
 
 def failed(number: int) -> FailedExchange:
