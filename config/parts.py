@@ -34,6 +34,7 @@ Found = Iterator[tuple[Path, str]]
 
 _LEAST_HEAD_BYTES = 1024
 _LEAST_TARGET_BYTES = 256
+_MOST_BUCKETS = 100  # each is a series for every name that is counted
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::[0-9]{1,5})?")  # noqa: TID251 - constant
 _VERSION = re.compile(r"[!-~][ -~]{0,63}")  # noqa: TID251 - a constant pattern
 
@@ -103,6 +104,8 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
         buckets = part.metrics.buckets
         if buckets is not None and list(buckets) != sorted(set(buckets)):
             yield ("metrics", "buckets"), "must grow from each to the next"
+        if buckets is not None and len(buckets) > _MOST_BUCKETS:
+            yield ("metrics", "buckets"), f"has {len(buckets)} bounds; allowed: at most {_MOST_BUCKETS}"
     if isinstance(part.access_log, AccessLogPart):
         for path, text in _access_log(part.access_log):
             yield ("access_log", *path), text

@@ -216,3 +216,9 @@ def _check(text: str) -> None:
         assert str(mistake).isprintable()
     if result.document is not None:
         assert decode(result.wire) == result.document
+
+
+@pytest.mark.parametrize(("bounds", "said"), [(100, []), (101, ["has 101 bounds; allowed: at most 100"])])
+def test_the_buckets_of_metrics_are_so_many(bounds: int, said: list[str]) -> None:
+    mistakes = loaded(f"{SMALLEST}telemetry: {{metrics: {{buckets: {list(range(1, bounds + 1))}}}}}\n").mistakes
+    assert [each.text for each in mistakes] == said

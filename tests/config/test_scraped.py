@@ -23,6 +23,7 @@ from tests.kit.dashboard import RULES, expressions, filled, panels, rules
 from tests.kit.delayed import delayed
 from tests.kit.program import Program, running
 from tests.kit.prometheus import Prometheus, prometheus
+from tests.kit.talking import talking
 
 CONFIG = """\
 listeners: {ingress: {bind: 127.0.0.1:0}}
@@ -33,10 +34,13 @@ backends:
   next: {endpoints: [SHADOW], version: "9"}
   gone: {endpoints: [GONE], version: "1"}
   lost: {endpoints: [GONE], version: "3"}
+  chat: {endpoints: [TALKS], version: "4"}
+  slow-chat: {endpoints: [TALKS], version: "5"}
   half: {endpoints: [GONE, LIVE], version: "2", balance: round_robin}
 routes:
   - {name: broken, match: {path_prefix: /broken}, backend: gone, filters: [{type: mirror, to: [{backend: lost}]}]}
   - {name: half, match: {path_prefix: /half}, backend: half}
+  - {name: chat, match: {path_prefix: /chat}, backend: chat, filters: [{type: mirror, to: [{backend: slow-chat}]}]}
   - name: iris
     match: {path_prefix: /}
     backend: stable
@@ -81,6 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         live = stack.enter_context(delayed(lambda number: LIVE_S[number % len(LIVE_S)]))
         shadow = stack.enter_context(delayed(lambda number: 0.3 if number == 0 else SHADOW_S))
         text = CONFIG.replace("LIVE", live).replace("SHADOW", shadow).replace("GONE", stack.enter_context(dead_end()))
+        text = text.replace("TALKS", stack.enter_context(talking(0.02, 0.005, words=3)))
         program = stack.enter_context(running(text, folder))
         yield Site(program, stack.enter_context(prometheus(folder, program.url("admin"), hastened(folder))), folder)
 
@@ -118,6 +123,7 @@ def provoke(program: Program) -> None:
     """All that the dashboard has a panel for and that does not come by itself."""
     asked(program, "/broken", 2)
     asked(program, "/half", 4)
+    asked(program, "/chat", 4)
     asked(program, "/v2", PROVOKED[0], size=5000)
     asked(program, "/v2", PROVOKED[1])
 
