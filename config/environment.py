@@ -119,6 +119,9 @@ def environment_warnings(environ: Environ) -> Iterator[str]:
         for name in _names(environ, what):
             if value(environ, name).lower() not in allowed:
                 yield f"{name} is ignored; allowed: {' or '.join(allowed)}"
+    for name in _names(environ, "ENDPOINT"):
+        if not value(environ, name).startswith(("http://", "https://")):
+            yield f"{name} has no scheme; allowed: http://host:4318 or https://host:4318"
     for name in _names(environ, "TIMEOUT"):
         if timeout_s(value(environ, name)) is None:
             yield f"{name} is ignored; allowed: milliseconds above 0"

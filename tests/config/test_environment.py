@@ -117,6 +117,8 @@ def test_what_is_not_understood_is_told_and_never_its_value() -> None:
     told = list(environment_warnings(names))
     assert [each.split()[0] for each in told] == [name for name in told_order(names)]
     assert "canary" not in "".join(told)
+    schemeless = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "collector:4318"}
+    assert [each.split()[0] for each in environment_warnings(schemeless)] == list(schemeless)
     argued = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "many"}
     assert [each.split()[0] for each in environment_warnings(argued)] == ["OTEL_TRACES_SAMPLER_ARG"]
     assert (

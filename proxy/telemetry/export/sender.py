@@ -53,6 +53,7 @@ class Sender(ABC, Generic[Batch, Request]):
         self._make = make
         self._changed = threading.Condition()
         self._sending = 0  # items
+        self._not_before_s = 0.0  # monotonic: a backend that failed is left alone until then
         self._end_s: float | None = None  # monotonic: nothing is tried after it
         self._abandoned = False
         losses.add(kind, 0)
@@ -121,13 +122,15 @@ class Sender(ABC, Generic[Batch, Request]):
         """Wait for the next load; None at the end."""
         with self._changed:
             while not self._abandoned and self._left_s() > 0:
-                load = self._take(self._end_s is not None)
+                is_ending = self._end_s is not None
+                pause_s = 0.0 if is_ending else self._not_before_s - time.monotonic()
+                load = self._take(is_ending) if pause_s <= 0 else None
                 if load is not None:
                     self._sending = load.items
                     return load
-                if self._end_s is not None:
+                if is_ending:
                     return None
-                self._changed.wait(self._due_in_s())
+                self._changed.wait(pause_s if pause_s > 0 else self._due_in_s())
             return None
 
     def _lost_of(self, load: Load[Batch], send: Callable[[Request], Outcome]) -> int:
@@ -141,6 +144,8 @@ class Sender(ABC, Generic[Batch, Request]):
                 return outcome.rejected
             wait_s = max(pause_s, outcome.after_s)
             pause_s = min(2 * pause_s, MOST_PAUSE_S)
+            if outcome.again:
+                self._not_before_s = time.monotonic() + wait_s
             if not outcome.again or time.monotonic() + wait_s > load.until_s or not self._pause(wait_s):
                 return load.items
 

@@ -26,7 +26,8 @@ _FLAGS: Final = {
 _ERROR: Final = b"\x18\x02"
 # Their values differ from span to span: keeping them would only push out the others.
 _VARIED: Final = frozenset({
-    "url.path", "url.full", "client.address", "http.request.body.size", "http.response.body.size",
+    "client.address", "http.request.body.size", "http.request.method_original", "http.response.body.size", "url.full",
+    "url.path",
     "understudy.request_id", "understudy.pair.latency_delta_ms", "understudy.pair.latency_ratio",
     "gen_ai.response.time_to_first_chunk", "understudy.stream.time_per_output_chunk", "understudy.stream.chunks",
 })  # fmt: skip
@@ -87,7 +88,7 @@ class Wire:
     def _keep(self, each: tuple[str, Value]) -> bytes:
         pair = _pair(*each)
         sized = _length(len(pair)) + pair
-        if each[0] not in _VARIED:
+        if each[0] not in _VARIED and not each[0].startswith("http.request.header."):
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[each] = sized

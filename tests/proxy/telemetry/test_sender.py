@@ -183,6 +183,23 @@ def test_a_backend_that_asks_for_patience_gets_it(backend: Backend, losses: Loss
     assert losses.counts() == {"spans": 0}
 
 
+def test_patience_outlasts_what_was_lost_for_it(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend asks for more than a record may wait: it is lost at once, and the next one is not sent before."""
+    monkeypatch.setattr(senders, "KEEP_S", 0.2)
+    backend.says = [Outcome("HTTP 503 Service Unavailable", again=True, after_s=0.4)]
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    begun = time.monotonic()
+    monkeypatch.setattr(senders, "KEEP_S", 60.0)
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    assert time.monotonic() - begun >= 0.3
+    end(sender)
+    assert losses.counts() == {"spans": SPANS_EACH}
+
+
 def test_what_is_too_old_is_lost(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 from understudy.proxy.telemetry.export import wire
 from understudy.proxy.telemetry.export.spans import SERVER, Span, Value
@@ -58,6 +59,10 @@ def test_the_sdk_would_have_sent_the_same() -> None:
     theirs = encode_spans([sdk_span(span) for span in spans()])
     assert len(ours.resource_spans[0].scope_spans[0].spans) == len(spans()) > 8
     assert ours == theirs
+
+
+def test_the_conventions_are_the_newest_that_the_sdk_knows() -> None:
+    assert list(Schemas)[-1].value == wire.SCHEMA_URL
 
 
 def test_numbers_of_every_size_and_texts_of_every_kind() -> None:
