@@ -9,7 +9,6 @@ more accounts kept than copies in flight, which lanes bound.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from . import telling
 
 if TYPE_CHECKING:
     from ...config.snapshot import Endpoint, Route, Shadow
+    from ...filters.api import Headers
     from ..lane import Lane
     from ..mirrored import Mirrored
     from ..pipeline import LiveExchange
@@ -39,7 +39,6 @@ WHOLE: Final = 1  # the exchange with all its calls
 LATE: Final = 2  # the copy that has just ended, alone
 
 _now: Final = monotonic
-_NO_FIELDS: Final[dict[bytes, bytes]] = {}
 
 
 def is_failure(status: int, reason: str | None) -> bool:
@@ -109,7 +108,7 @@ class Account(Progress):
 
     __slots__ = (
         "arm", "asked", "attempts", "authority", "backend", "client", "config", "copies", "ended", "endpoint",
-        "experiment", "fields", "first_byte", "flags", "id", "method", "minor", "now", "path", "port", "reason",
+        "experiment", "first_byte", "flags", "headers", "id", "method", "minor", "now", "path", "port", "reason",
         "received", "refused", "response_status", "route", "scheme", "sent", "server_span_id", "spans", "started",
         "status", "stream", "tainted", "teller", "version",
     )  # fmt: skip
@@ -120,7 +119,7 @@ class Account(Progress):
     path: bytes
     scheme: bytes
     authority: bytes
-    fields: Mapping[bytes, bytes]
+    headers: Headers
     route: Route
     experiment: str
     arm: str
@@ -227,11 +226,11 @@ class Account(Progress):
         return self.teller.errors and copy.status != 0 and self.status not in (0, copy.status)
 
     def _fill(self, exchange: LiveExchange, route: Route, spans: Context, stats: CallTally) -> None:
-        teller, request = self.teller, exchange.request
+        request = exchange.request
         self.id, self.client = exchange.id, exchange.client
         self.method, self.path, self.scheme = request.method, request.path, request.scheme
         self.authority = request.authority
-        self.fields = request.fields if teller.fields else _NO_FIELDS
+        self.headers = request.headers
         self.route, self.experiment, self.arm, self.flags = route, exchange.experiment, exchange.arm, exchange.flags
         self.spans = spans
         self.server_span_id = b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ...filters.api import Message
 from ..trace import SAMPLED, state_of
 from .records import ToldCall, ToldExchange, ToldFlag, ToldPair
 
@@ -208,6 +209,7 @@ def _flags(names: list[str], rules: Mapping[str, Flag] | None, backend: str) -> 
 
 
 def _fields(account: Account) -> dict[str, str]:
-    fields = {**account.fields, b"host": account.authority} if account.authority else account.fields
+    headers = account.headers if not account.authority else [*account.headers, (b"host", account.authority)]
+    fields = Message(headers).fields
     names = account.teller.fields
     return {name: text(value) for name in names if (value := fields.get(name.encode())) is not None}
