@@ -17,12 +17,13 @@ from .spans import Spans, count_of
 from .wire import Wire
 
 MOST_RECORDS: Final = 10_000
-MOST_BYTES: Final = 32 << 20  # as `weight` estimates them
+MOST_BYTES: Final = 48 << 20  # as `weight` estimates them
 MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC
-MOST_BYTES_AT_ONCE: Final = 3 << 20
+MOST_BYTES_AT_ONCE: Final = 3 << 20  # likewise
 GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in few requests
-_RECORD_BYTES: Final = 1200  # of one without calls and texts of any length
-_CALL_BYTES: Final = 600
+_RECORD_BYTES: Final = 1500  # without calls, flags and texts of any length
+_CALL_BYTES: Final = 1200
+_FLAG_BYTES: Final = 600
 
 
 class _Waiting(NamedTuple):
@@ -151,9 +152,15 @@ class MetricSender(Sender[Measured, Measured]):
 
 
 def weight(told: ToldExchange) -> int:
-    """The bytes that a record holds, roughly and rather too many."""
-    fields = sum(len(name) + len(value) for name, value in told.fields.items()) if told.fields else 0
-    return _RECORD_BYTES + _CALL_BYTES * len(told.calls) + len(told.path) + len(told.trace_state) + fields
+    """The bytes that a record holds, roughly, and at least those that its spans become."""
+    repeated = _size(told.path) + len(told.trace_state) + len(told.route) + len(told.experiment) + len(told.arm)
+    once = _size(told.method) + sum(map(_size, told.fields.values()))
+    fixed = _RECORD_BYTES + _CALL_BYTES * len(told.calls) + _FLAG_BYTES * len(told.flags)
+    return fixed + once + repeated * (len(told.calls) + 1)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _points(measured: Measured) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk import trace as sdk
@@ -10,11 +11,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 from understudy.proxy.telemetry.export import wire
-from understudy.proxy.telemetry.export.spans import SERVER, Span, Value
+from understudy.proxy.telemetry.export.places import Places
+from understudy.proxy.telemetry.export.senders import weight
+from understudy.proxy.telemetry.export.spans import SERVER, Span, Spans, Value
 from understudy.proxy.telemetry.export.wire import Wire
+from understudy.proxy.telemetry.records import ToldExchange, ToldFlag
 
 from tests.kit import told
-from tests.proxy.telemetry.test_spans import spans_of
+from tests.proxy.telemetry.test_spans import document, spans_of
 
 URL = "https://opentelemetry.io/schemas/1.0.0"
 RESOURCE: dict[str, Value] = {
@@ -83,3 +87,19 @@ def test_what_is_kept_is_bounded_and_changes_nothing() -> None:
         writer.request([spans()[0]._replace(attributes={"http.response.status_code": number})])
     assert len(writer._kept) <= wire.MOST_KEPT
     assert writer.request(spans()) == first
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *told.everything(),
+        told.told_exchange(path="/" + "\u00e9" * 1024, trace_state="a=" + "b" * 500, method="M" * 1024),
+        told.told_exchange(calls=[told.told_call(role="shadow") for _ in range(8)], path="/" + "x" * 1024),
+        told.told_exchange(flags=[ToldFlag("f" * 60, "v" * 60, "targeting_match") for _ in range(9)]),
+        told.told_exchange(fields={f"x-{letter}": "v" * 1024 for letter in "abc"}, route="r" * 63, arm="a" * 63),
+    ],
+)
+def test_a_record_weighs_at_least_what_its_spans_become(record: ToldExchange) -> None:
+    """Or else a request could be larger than what collectors take over gRPC."""
+    size = len(Wire({}, "", "", "").request(Spans(Places(document()), record.fields).of(record)))
+    assert size <= weight(record) < 30_000
