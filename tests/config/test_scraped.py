@@ -132,7 +132,7 @@ def provoke(program: Program) -> None:
 def test_quantiles_are_those_of_the_load_and_no_panel_is_empty(site: Site) -> None:
     program, scraped, _ = site
     provoke(program)
-    until(lambda: bool(scraped.query('understudy_mirror_copies_total{outcome="censored"} == 1')))
+    until(lambda: bool(scraped.query('understudy_mirror_copies_total{outcome="censored"} > 0')))
     counted = 'sum(http_server_request_duration_seconds_count{route="iris"})'
     until(lambda: scraped.value(counted) == sum(PROVOKED))
     took = load(program, 60)
