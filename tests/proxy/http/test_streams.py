@@ -8,6 +8,7 @@ from understudy.proxy.telemetry.records import Pair
 from understudy.proxy.telemetry.sketch import quantiles
 
 from tests.kit.conversation import Peer, on_the_loop
+from tests.kit.hearing import Told, traces
 from tests.kit.shadows import Stage, mirroring, ok, post
 from tests.kit.talking import DONE, HEAD, ROLE, WORD, chunk
 
@@ -38,7 +39,8 @@ async def begun(stage: Stage) -> tuple[Peer, Peer, Peer, Copy]:
 
 @on_the_loop
 async def test_the_first_token_is_that_of_the_first_event_with_content() -> None:
-    async with mirroring() as stage:
+    async with mirroring(telemetry=traces()) as stage:
+        told = Told(stage.proxy)
         client, live, shadow, copy = await begun(stage)
         shadow.send(chunk(WORD))
         await seen(stage, copy, 1)
@@ -64,6 +66,8 @@ async def test_the_first_token_is_that_of_the_first_event_with_content() -> None
         assert live_stream.per_chunk_ms is not None
         assert pair.live_total_ms is not None
         assert live_stream.first_token_ms + 2 * live_stream.per_chunk_ms <= pair.live_total_ms
+        exchange = await told.only()
+        assert [each.stream for each in exchange.calls] == [live_stream, shadow_stream]
         tallies = {each.key.role: each for each in stage.proxy.plane.stats.calls()}
         (first_s,) = quantiles(tallies["shadow"].first_token.sketch, 0.5)
         assert first_s == pytest.approx(shadow_stream.first_token_ms / 1000, rel=0.02)
