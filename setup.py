@@ -20,6 +20,7 @@ COMPILED = (
     "filters/claims.py",
     "filters/cookies.py",
     "filters/keying.py",
+    "filters/keytally.py",
     "filters/messages.py",
     "filters/predicates.py",
     "filters/rules.py",

@@ -18,11 +18,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from .keyuse import KeyUse
+from .keytally import KeyTally
 from .messages import Exchange, Failure, Headers, Message, Outcome, Reason, Request, Response
 
 __all__ = [
-    "BodyWrap", "Exchange", "Failure", "Filter", "FilterConfig", "Headers", "KeyUse", "Message", "Outcome", "Reason",
+    "BodyWrap", "Exchange", "Failure", "Filter", "FilterConfig", "Headers", "KeyTally", "Message", "Outcome", "Reason",
     "Request", "Response", "Services", "Told",
 ]  # fmt: skip
 
@@ -72,7 +72,7 @@ class Services(Protocol):
         """Whether any endpoint of this backend is not known to be down."""
         ...
 
-    def key_use(self, experiment: str) -> KeyUse:
+    def key_use(self, experiment: str) -> KeyTally:
         """How the keys of this split are spread: one object for all routes, which outlives configurations."""
         ...
 

@@ -15,9 +15,9 @@ from ..filters.api import Exchange, Failure, Request
 from . import trace
 from .bodies import Intake
 from .chain import failure_of
-from .exchange import Call, Caller, Client
+from .exchange import Call, Caller, Client, Fields
 from .mirrored import Mirrored
-from .outgoing import outgoing_authority, outgoing_headers, outgoing_target, rewritten_json
+from .outgoing import outgoing_authority, outgoing_target, rewritten_json, trace_headers
 from .pool import Waiter
 from .rescue import RESCUES
 
@@ -155,10 +155,15 @@ class Dispatch(Exchange, Caller, Waiter):
         elif intake is not None:
             content, ended = intake.release(), intake.ended
             intake.mirrored = mirrored = self._mirrored
+        own = trace_headers(self._spans, self._spans.span_id)
+        fields: Fields | None = None  # that copies send, too
+        if self._mirrored is not None:
+            fields = self._mirrored.fields
+        else:
+            own = request.headers + own
         call.send(
             self, backend, request.method, outgoing_target(backend, request),
-            outgoing_authority(backend, target.endpoint, request), outgoing_headers(request, self._spans), content,
-            ended, length, self._upgrade,
+            outgoing_authority(backend, target.endpoint, request), fields, own, content, ended, length, self._upgrade,
         )  # fmt: skip
         if mirrored is not None:
             mirrored.take(content, ended)

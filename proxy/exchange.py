@@ -105,6 +105,17 @@ class Caller:
         raise NotImplementedError
 
 
+class Fields:
+    """End-to-end fields that several calls of one exchange send alike. Mutable state: `rendered`, the bytes that a
+    codec made of them for the first call, and uses again for the others."""
+
+    __slots__ = ("headers", "rendered")
+
+    def __init__(self, headers: Headers) -> None:
+        self.headers = headers
+        self.rendered = b""
+
+
 @trait
 class Call:
     """One request to a backend and its answer."""
@@ -115,10 +126,11 @@ class Call:
     answered: bool  # at least one byte of an answer came
 
     def send(
-        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, headers: Headers,
-        content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
+        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, fields: Fields | None,
+        own: Headers, content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
     ) -> None:  # fmt: skip
-        """Send a request with the content at hand; `length` is that of the whole body, None when nobody knows it."""
+        """Send a request with the content at hand. `own` are the fields behind those that it shares with other
+        calls; `length` is that of the whole body, None when nobody knows it."""
         raise NotImplementedError
 
     def write(self, chunk: bytes) -> None:

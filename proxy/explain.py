@@ -23,7 +23,7 @@ from ..config.explanation import Explanation
 from ..config.load import load
 from ..config.schema import Document
 from ..config.snapshot import Listener
-from ..filters.api import Failure, KeyUse, Request
+from ..filters.api import Failure, KeyTally, Request
 from ..filters.units import Size
 from . import admin_client
 from .http1.fields import accepted_request_id, add_forwarding
@@ -61,8 +61,8 @@ class _Services:
     def count(self, name: str, by: int = 1) -> None:
         pass
 
-    def key_use(self, experiment: str) -> KeyUse:
-        return KeyUse(experiment)
+    def key_use(self, experiment: str) -> KeyTally:
+        return KeyTally(experiment)
 
     def now(self) -> float:
         return 0.0

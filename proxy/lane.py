@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Mirror, Shadow
-from ..filters.api import Request
+from ..filters.api import Headers, Request
 from .breaker import NAMES, PROBING, Breaker
 from .pool import BackendPool
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .shadow import Copy
     from .telemetry.count import CallTally, CopyTally
 
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
+_MARK: Final = b"x-understudy-shadow"  # of the last proxy that copied, where a trusted peer's copy is copied again
 _RATE_BURST_S: Final = 0.1
 _BLAMED: Final = frozenset({"shadow_timeout", "slow_shadow", "shadow_error"})
 
@@ -29,8 +31,8 @@ class Lane:
     """
 
     __slots__ = (
-        "_key", "_plane", "_tokens", "_tokens_at", "breaker", "copies", "copy_stats", "held", "loop", "max_bytes",
-        "max_requests", "name", "pool", "rate_per_s", "route", "shadow", "stats",
+        "_key", "_plane", "_tokens", "_tokens_at", "altered", "breaker", "copies", "copy_stats", "held", "loop",
+        "max_bytes", "max_requests", "own", "pool", "rate_per_s", "route", "shadow", "stats",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, route: str, mirror: Mirror, shadow: Shadow) -> None:
@@ -52,8 +54,10 @@ class Lane:
         if backend.endpoints != self.pool.backend.endpoints:
             self.breaker = Breaker()  # somebody else is there now
         self.shadow = shadow
-        self.name = backend.name.encode()
-        self._key = hashlib.sha256(b"idempotency key of shadow " + self.name + b"\0" + self._plane.secret).digest()
+        name = backend.name.encode()
+        self.own: Headers = [*shadow.set, (_MARK, name)]  # fields of copies alone
+        self.altered = shadow.removed | {_MARK, IDEMPOTENCY_KEY}  # names of those that no copy carries as they came
+        self._key = hashlib.sha256(b"idempotency key of shadow " + name + b"\0" + self._plane.secret).digest()
         self.max_requests = max(1, mirror.max_requests // shadows)
         self.max_bytes = mirror.max_bytes // shadows
         self.rate_per_s = mirror.rate_per_s / shadows

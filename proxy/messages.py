@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..filters.api import KeyUse
+from ..filters.keyuse import KeyUse
 from .telemetry.records import PairsOfKind, Record
 from .telemetry.stats import CallStats, CopyStats, Gauges
 

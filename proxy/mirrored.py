@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Exchange, Request
 from . import trace
-from .shadow import Copy, shadow_headers
+from .exchange import Fields
+from .outgoing import trace_headers
+from .shadow import Copy
 from .telemetry.count import NEVER
 from .telemetry.pairs import pack_streams
 from .telemetry.stats import SIZE_CLASSES
@@ -36,7 +38,7 @@ class Mirrored:
     __slots__ = (
         "_arm", "_config", "_copies", "_early", "_early_ended", "_first_byte", "_gap", "_id", "_last", "_live",
         "_live_status", "_outcome", "_plane", "_request_bytes", "_route", "_stream", "_total", "account", "asked",
-        "live_bytes", "over", "refused", "tainted", "waited_for",
+        "fields", "live_bytes", "over", "refused", "tainted", "waited_for",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, exchange: Exchange, live: Backend, config: int) -> None:
@@ -47,6 +49,7 @@ class Mirrored:
         self.live_bytes = 0
         self._plane = plane
         self._route, self._arm, self._id = exchange.route, exchange.arm, exchange.id
+        self.fields = Fields(exchange.request.headers)  # that live sends, and copies but for what they must not
         self._live = live
         self._config = config
         self._copies: list[Copy] | None = None
@@ -89,8 +92,7 @@ class Mirrored:
             if link:
                 spans = trace.beside(spans, self._plane.ids()[1])
             span_id = self._plane.span_id()
-            traceparent = b"00-%b-%b-%b" % (spans.trace_id, span_id, spans.flags)
-            copy = Copy(lane, self, request, shadow_headers(request, lane, traceparent, spans.carried))
+            copy = Copy(lane, self, request, self.fields, trace_headers(spans, span_id))
             copy.span_id = span_id
             if link:
                 copy.trace_id = spans.trace_id

@@ -16,9 +16,9 @@ _Fields = dict[str, msgspec.Raw]
 _LONGEST_HOPS = 9
 
 
-def outgoing_headers(request: Request, spans: Context) -> Headers:
-    """The end-to-end fields of one call, with its trace context: its own span is the parent of the backend's."""
-    headers = [*request.headers, (b"traceparent", b"00-%b-%b-%b" % (spans.trace_id, spans.span_id, spans.flags))]
+def trace_headers(spans: Context, span_id: bytes) -> Headers:
+    """The trace context of one call: its own span is the parent of the backend's."""
+    headers = [(b"traceparent", b"00-%b-%b-%b" % (spans.trace_id, span_id, spans.flags))]
     if spans.carried:
         headers += spans.carried
     return headers

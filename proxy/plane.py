@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Telemetry, Tls
-from ..filters.api import Failure, KeyUse, Request
+from ..filters.api import Failure, KeyTally, Request
 from . import trace
 from .http1.downstream import ServerConnection
 from .lane import Lane
@@ -133,7 +133,7 @@ class DataPlane:
         pool = self.pools.get(backend)
         return pool is not None and pool.available()
 
-    def key_use(self, experiment: str) -> KeyUse:
+    def key_use(self, experiment: str) -> KeyTally:
         """How the keys of this split are spread."""
         return self.stats.key_use(experiment)
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Endpoint, Shadow
 from ..filters.api import Failure, Headers, Request, Response
-from .exchange import HELD, Call, Caller
+from .exchange import HELD, Call, Caller, Fields
+from .lane import IDEMPOTENCY_KEY
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
 from .pool import Waiter
 from .telemetry.count import NEVER
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from .telemetry.records import StreamTimes
 
 log = logging.getLogger(__name__)
-
-_MARK: Final = b"x-understudy-shadow"  # of the last proxy that copied, where a trusted peer's copy is copied again
 
 HEAD_START_BYTES: Final = 256 * 1024
 """A copy's answer may be twice as long as the live one and so much; beyond that it waits for live, or is cut."""
@@ -45,17 +44,18 @@ class Copy(Caller, Waiter):
     """
 
     __slots__ = (
-        "_breaker", "_call", "_charged", "_ended", "_finished", "_held", "_last", "_probes", "_request", "_size",
-        "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap", "headers", "held_back",
-        "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "span_id", "status", "stream",
-        "tokens", "total", "trace_id",
+        "_breaker", "_call", "_charged", "_ended", "_fields", "_finished", "_held", "_last", "_own", "_probes",
+        "_request", "_size", "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap",
+        "held_back", "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "span_id", "status",
+        "stream", "tokens", "total", "trace_id",
     )  # fmt: skip
 
-    def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, headers: Headers) -> None:
+    def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, fields: Fields, traced: Headers) -> None:
         self.lane = lane
         self.shadow = lane.shadow  # as it was asked: a reload changes the lane's
         self.mirrored = mirrored
-        self.headers = headers
+        self._fields = shadow_fields(fields, lane)
+        self._own = [*lane.own, *traced]  # fields of this copy alone
         self.over = False
         self.sent = False
         self.held_back = False  # its answer had to wait for live's
@@ -203,7 +203,7 @@ class Copy(Caller, Waiter):
         self._writing = len(first)
         call.send(
             self, backend, request.method, shadow_target(self.shadow, request),
-            outgoing_authority(backend, target.endpoint, request), self.headers, first, whole, length, None,
+            outgoing_authority(backend, target.endpoint, request), self._fields, self._own, first, whole, length, None,
         )  # fmt: skip
         if not self._writable:
             self._charge(sum(map(len, self._held)))
@@ -362,20 +362,22 @@ class Copy(Caller, Waiter):
         return self.sent and self.reason in CENSORING
 
 
-def shadow_headers(request: Request, lane: Lane, traceparent: bytes, carried: Headers | None) -> Headers:
-    """What a copy carries: marked, without credentials, its idempotency key one of its own."""
-    shadow = lane.shadow
-    removed = shadow.removed
+def shadow_fields(fields: Fields, lane: Lane) -> Fields:
+    """What a copy carries of the fields that live is sent: no credentials, and an idempotency key of its own. They are
+    the very same where nothing is to be changed."""
+    altered = lane.altered
+    for name, _ in fields.headers:
+        if name in altered:
+            break
+    else:
+        return fields
     headers: Headers = []
-    for line in request.headers:
-        if line[0] not in removed and line[0] != _MARK:
-            headers.append(line if line[0] != b"idempotency-key" else (line[0], lane.own_key(line[1])))
-    headers += shadow.set
-    headers.append((_MARK, lane.name))
-    headers.append((b"traceparent", traceparent))
-    if carried:
-        headers += carried
-    return headers
+    for name, value in fields.headers:
+        if name not in altered:
+            headers.append((name, value))
+        elif name == IDEMPOTENCY_KEY and name not in lane.shadow.removed:
+            headers.append((name, lane.own_key(value)))
+    return Fields(headers)
 
 
 def shadow_target(shadow: Shadow, request: Request) -> bytes:

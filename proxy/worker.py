@@ -177,7 +177,7 @@ class Worker:
     def _send_report(self, calls: list[CallStats], gauges: Gauges | None, lag_s: float) -> None:
         report = messages.Report(calls, self._stats.counters, gauges, lag_s)
         if gauges is not None:
-            report.copies, report.keys = self._stats.copies(), list(self._stats.keys.values())
+            report.copies, report.keys = self._stats.copies(), self._stats.key_uses()
         self._channel.send(messages.encode(report))
 
 

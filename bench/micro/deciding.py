@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from understudy.filters.api import Exchange, Filter, KeyUse, Request
+from understudy.filters.api import Exchange, Filter, KeyTally, Request
 from understudy.filters.bucketing import Race
 from understudy.filters.cookies import Issuer
 from understudy.filters.flags import FlagsConfig, FlagsFilter
@@ -55,7 +55,7 @@ _ISSUER = Issuer("arm", SECRET)
 
 def services() -> Any:
     """What the filters ask a worker for."""
-    use = KeyUse("ranker")
+    use = KeyTally("ranker")
     return SimpleNamespace(
         rng=Random(1), secret=SECRET, available=lambda backend: True, key_use=lambda name: use, now=lambda: 0.0
     )

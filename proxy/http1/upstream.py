@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ...filters.api import Failure, Headers, Response
-from ..exchange import EVERYTHING, Call, Caller
+from ..exchange import EVERYTHING, Call, Caller, Fields
 from ..timers import NEVER, Wheel
 from . import write
 from .body import BodyReader, BodyUntilClose, ChunkedBody, CountedBody
@@ -64,8 +64,8 @@ class ClientConnection(Link, Call):
     # The call's side.
 
     def send(
-        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, headers: Headers,
-        content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
+        self, caller: Caller, backend: Backend, method: bytes, target: bytes, authority: bytes, fields: Fields | None,
+        own: Headers, content: bytes, ended: bool, length: int | None, upgrade: bytes | None,
     ) -> None:  # fmt: skip
         """Write the head, and as much of the body as is at hand, in one write."""
         self.caller = caller
@@ -87,10 +87,15 @@ class ClientConnection(Link, Call):
             tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
         assert self.transport is not None
         self.deadline = NEVER
+        lines = b""
+        if fields is not None:
+            if not fields.rendered:
+                fields.rendered = write.field_lines(fields.headers)
+            lines = fields.rendered
         if len(content) > _SHARED_BYTES:
-            self.transport.writelines((write.request_head(method, target, authority, headers, tail, b""), content))
+            self.transport.writelines((write.request_head(method, target, authority, lines, own, tail), content))
         else:
-            self.transport.write(write.request_head(method, target, authority, headers, tail, content))
+            self.transport.write(write.request_head(method, target, authority, lines, own, tail, content))
         if ended:
             self.expect_within(backend.first_byte_timeout)
 

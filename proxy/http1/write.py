@@ -20,11 +20,11 @@ _LENGTHS: Final = [b"content-length: %d\r\n" % length for length in range(4096)]
 
 
 def request_head(
-    method: bytes, target: bytes, host: bytes, headers: Headers, tail: bytes, content: bytes = b""
+    method: bytes, target: bytes, host: bytes, lines: bytes, headers: Headers, tail: bytes, content: bytes = b""
 ) -> bytes:
-    """A request head, and the content behind it. `tail` holds the framing and hop-by-hop lines, each with its line
-    end."""
-    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, host)]
+    """A request head, and the content behind it. `lines` are those of `field_lines`, before those of `headers`; `tail`
+    holds the framing and hop-by-hop lines, each with its line end."""
+    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, host), lines]
     _add_lines(parts, headers)
     parts.append(b"%b\r\n" % tail)
     if content:
@@ -39,6 +39,13 @@ def response_head(status: int, headers: Headers, tail: bytes, content: bytes = b
     parts.append(b"%b\r\n" % tail)
     if content:
         parts.append(content)
+    return b"".join(parts)
+
+
+def field_lines(headers: Headers) -> bytes:
+    """The field lines, each with its line end."""
+    parts: list[bytes] = []
+    _add_lines(parts, headers)
     return b"".join(parts)
 
 

@@ -1,7 +1,7 @@
 """What a worker counts, as the plain structs in which it tells control.
 
 Everything is cumulative since the worker started: a report that is lost or skipped loses nothing. The mutable state is
-in the tallies of count.py (one per key that was ever used), `KeyUse` and `Stats.counters`; names come from the
+in the tallies of count.py (one per key that was ever used), `KeyTally` and `Stats.counters`; names come from the
 configuration alone, so all are bounded by it.
 """
 
@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from ...filters.api import KeyUse
+from ...filters.api import KeyTally
+from ...filters.keyuse import KeyUse
 from .count import CallTally, CopyTally, Durations
 from .pairs import PairSheet
 from .records import FailedExchange, Records
@@ -131,7 +132,7 @@ class Stats:
         self._calls: dict[CallKey, CallTally] = {}
         self._in_flight_sent: dict[CallKey, int] = {}
         self._copies: dict[tuple[str, str], CopyTally] = {}
-        self.keys: dict[str, KeyUse] = {}
+        self.keys: dict[str, KeyTally] = {}
         self.counters: dict[str, int] = {}
         self.records = Records()
         self.pairs = PairSheet()
@@ -159,14 +160,14 @@ class Stats:
             copies = self._copies.setdefault((route, shadow), CopyTally(route, shadow, len(SIZE_CLASSES) + 1))
         return copies
 
-    def key_use(self, experiment: str) -> KeyUse:
+    def key_use(self, experiment: str) -> KeyTally:
         """How the keys of this split are spread, likewise."""
         use = self.keys.get(experiment)
         if use is None:
             if len(self.keys) >= MOST_KEYS:
                 self.count("metrics_overflow")
                 experiment = OVERFLOW
-            use = self.keys.setdefault(experiment, KeyUse(experiment))
+            use = self.keys.setdefault(experiment, KeyTally(experiment))
         return use
 
     def count(self, name: str, by: int = 1) -> None:
@@ -202,6 +203,10 @@ class Stats:
                 taken.append(told(call))
         return taken
 
+    def key_uses(self) -> list[KeyUse]:
+        """What is told of every split's keys. It shares the tallies' dicts: encode it before they go on."""
+        return [KeyUse(**{name: getattr(each, name) for name in _KEY_FIELDS}) for each in self.keys.values()]
+
     def copies(self) -> list[CopyStats]:
         """What is told of every shadow's copies."""
         return [CopyStats(**{name: getattr(each, name) for name in _COPY_FIELDS}) for each in self._copies.values()]
@@ -228,4 +233,5 @@ def _timed(classes: dict[int, Durations]) -> dict[int, Timed]:
     return {digit: Timed(each.sketch, each.sum_s) for digit, each in classes.items() if each.sketch}
 
 
+_KEY_FIELDS: Final = KeyUse.__struct_fields__
 _COPY_FIELDS: Final = CopyStats.__struct_fields__

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from ...filters.keyuse import MOST_HOT, KeyUse
+from ...filters.keytally import MOST_HOT
+from ...filters.keyuse import KeyUse
 from ..messages import Report
 from .sketch import add
 from .stats import MOST_KEYS, OVERFLOW, SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge, Timed

@@ -66,7 +66,8 @@ def both(make: Any, head: str, trusted: bool, chosen: bool, down: set[str]) -> l
         names = [name for name in dir(exchange) if name[0] != "_" and name not in ("request", "notes", "detach")]
         kept = {name: getattr(exchange, name) for name in names}
         assert kept.keys() > {"arm", "backend", "chosen", "experiment", "flags", "skips"}
-        found.append((refused, kept, exchange.request.headers, sent.headers, services.keys, services.rng.getstate()))
+        keys = {name: (use.requests, use.missing, use.issued, use.hot) for name, use in services.keys.items()}
+        found.append((refused, kept, exchange.request.headers, sent.headers, keys, services.rng.getstate()))
     return found
 
 

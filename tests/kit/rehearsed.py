@@ -46,7 +46,7 @@ class Rehearsed:
     def tell(self, pairs: Iterable[Pair] = (), gauges: Gauges | None = None) -> None:
         """Report everything, and these pairs."""
         report = Report(self.stats.take_changed(), self.stats.counters, gauges or Gauges(), 0.0)
-        report.copies, report.keys = self.stats.copies(), list(self.stats.keys.values())
+        report.copies, report.keys = self.stats.copies(), self.stats.key_uses()
         self.control.totals.update(0, report)
         self.control.epochs.take(told(pairs))
 

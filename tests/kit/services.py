@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
-from understudy.filters.api import Exchange, Failure, KeyUse, Outcome, Reason, Request
+from understudy.filters.api import Exchange, Failure, KeyTally, Outcome, Reason, Request
 
 SPAWN_LIMIT = 8
 
@@ -22,7 +22,7 @@ class FakeServices:
         self.secret = b"of the test's own, 32 bytes long"
         self.counters: Counter[str] = Counter()
         self.down: set[str] = set()  # backends without a healthy endpoint
-        self.keys: dict[str, KeyUse] = {}
+        self.keys: dict[str, KeyTally] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
     def now(self) -> float:
@@ -34,8 +34,8 @@ class FakeServices:
     def available(self, backend: str) -> bool:
         return backend not in self.down
 
-    def key_use(self, experiment: str) -> KeyUse:
-        return self.keys.setdefault(experiment, KeyUse(experiment))
+    def key_use(self, experiment: str) -> KeyTally:
+        return self.keys.setdefault(experiment, KeyTally(experiment))
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks = [task for task in self.tasks if not task.done()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from understudy.filters.keyuse import MOST_HOT, KeyUse
+from understudy.filters.keytally import MOST_HOT
+from understudy.filters.keyuse import KeyUse
 from understudy.proxy.messages import Records, Report
 from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
@@ -283,12 +284,13 @@ def test_copies_and_keys_of_a_report_in_parts_are_kept_until_the_next() -> None:
 def test_keys_are_summed_over_workers_living_and_dead_and_the_hottest_stay() -> None:
     totals = Totals()
     for worker in range(3):
-        use = KeyUse("e")
+        stats = Stats()
+        use = stats.key_use("e")
         for number in range(300):
             use.note(1 if number % 2 else worker * 1000 + number)
         use.missing, use.issued = 4, 2
         whole = report(gauges=Gauges())
-        whole.keys = [use]
+        whole.keys = stats.key_uses()
         totals.update(worker, whole)
     totals.retire(2)
     found = totals.keys()["e"]
