@@ -25,8 +25,9 @@ NO_PYTHON := with venv was found: install it (Debian: apt-get install python3 py
 SERVERS := kserve mlserver llama
 REAL_SERVER = $(filter $(SERVERS),$(SERVER))
 E2E_SERVERS = kserve llama $(if $(PYTHON_BEFORE_313),mlserver)
+TRACE_BACKENDS := phoenix mlflow
 
-.PHONY: help setup demo test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
+.PHONY: help setup demo screenshots test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,6 +37,10 @@ setup: .venv/run.stamp $(REAL_SERVER:%=.venv-%/stamp)  ## the environments alone
 
 demo: setup  ## three models, the proxy, a load, the comparison; SERVER=kserve|mlserver|llama for real model servers; STAY=1 keeps them running
 	@$(BIN)/python -m demo --server $(SERVER) $(if $(STAY),--stay) $(ARGS)
+
+screenshots: setup  ## the pictures of docs/see-traces.md anew: MLServer, the proxy, Phoenix and MLflow, Chromium
+	@$(MAKE) --no-print-directory $(TRACE_BACKENDS:%=.venv-%/stamp) .venv-mlserver/stamp
+	@$(BIN)/python -m demo.traces $(ARGS)
 
 test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
 
@@ -49,8 +54,8 @@ compiled: .venv/dev.stamp packages .venv-npm/stamp
 		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
 	else echo "no C compiler or no Python.h: the compiled data plane is not tested here"; fi
 
-e2e: .venv/dev.stamp  ## the same bytes with and without the proxy, over real model servers
-	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp)
+e2e: .venv/dev.stamp .venv-npm/stamp  ## the same bytes with and without the proxy, over real model servers; their traces
+	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp) .venv-phoenix/stamp
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 faults: .venv/dev.stamp packages .venv-npm/stamp  ## provoke every fault and print the table of what the client saw
@@ -114,15 +119,21 @@ $(COMPILED)/stamp: $(COMPILED)/packages.stamp pyproject.toml setup.py $(SOURCES)
 	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
-# A model server has an environment of its own: its dependencies are not ours.
+# A model server has an environment of its own, a backend of traces too: their dependencies are not ours.
 .venv-mlserver/stamp: SERVER_PYTHON = $(PYTHON_BEFORE_313)
 .venv-%/stamp: SERVER_PYTHON = $(PYTHON)
-.venv-%/stamp: demo/servers/%.lock
+define INSTALL_SERVER
 	@$(if $(SERVER_PYTHON),,echo "no Python that $* runs on $(NO_PYTHON)" >&2; exit 1)
-	@echo "setting up .venv-$* (a model server: some hundred megabytes)"
+	@echo "setting up .venv-$* (some hundred megabytes)"
 	@$(call environment,$(SERVER_PYTHON),.venv-$*)
 	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $<
 	@touch $@
+endef
+.venv-%/stamp: demo/servers/%.lock
+	$(INSTALL_SERVER)
+
+.venv-%/stamp: demo/traces/%.lock
+	$(INSTALL_SERVER)
 
 UV := .venv-lock/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -134,6 +145,7 @@ lock:  ## resolve every lock file anew (ARGS=--upgrade for the newest versions)
 	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) pyproject.toml --extra build --extra bench -c requirements-dev.lock -o requirements-bench.lock
 	$(foreach server,$(SERVERS),$(COMPILE) demo/servers/$(server).in -o demo/servers/$(server).lock &&) true
+	$(foreach each,$(TRACE_BACKENDS),$(COMPILE) --no-strip-extras demo/traces/$(each).in -o demo/traces/$(each).lock &&) true
 	$(PYTHON) tests/npm/relock.py
 
 clean:  ## remove the environments and what the tools left

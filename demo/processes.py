@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -31,8 +31,13 @@ class Process:
         self._began = asyncio.get_running_loop().time()
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], folder: Path) -> Process:
-        """Start a command in the repository; whatever it writes, temporary files too, stays in `folder`."""
+    async def start(
+        cls, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start a command in the repository; whatever it writes, temporary files too, stays in `folder`.
+
+        `environment` is added to ours.
+        """
         log = folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -41,7 +46,7 @@ class Process:
                 stdout=output,
                 stderr=output,
                 cwd=REPOSITORY,
-                env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", **(environment or {})},
                 start_new_session=True,
             )
         return cls(name, process, log)

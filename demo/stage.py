@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ PORTS = {"ingress": 7080, "admin": 7081, "stable": 9001, "canary": 9002, "next":
 class Stage:
     """What runs. Mutable: `processes` in the order in which they started."""
 
-    def __init__(self, lineup: Lineup, folder: Path, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        lineup: Lineup,
+        folder: Path,
+        session: aiohttp.ClientSession,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`environment` is added to that of every process."""
+        self.environment = environment
         self.lineup = lineup
         self.folder = folder
         self.session = session
@@ -48,7 +56,7 @@ class Stage:
         started = []
         for model in self.lineup.models:
             command = [*model.command, "--port", str(self.ports[model.backend])]
-            started.append(await Process.start(model.backend, command, self.folder))
+            started.append(await Process.start(model.backend, command, self.folder, self.environment))
             self.processes.append(started[-1])
         for model, process in zip(self.lineup.models, started, strict=True):
             took = await process.answers(self.session, self.url(model.backend) + model.ready)
@@ -62,7 +70,9 @@ class Stage:
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.ports[name]}")
         config = self.folder / "understudy.yaml"
         config.write_text(text)
-        process = await Process.start("understudy", [UNDERSTUDY, "run", "-c", str(config)], self.folder)
+        process = await Process.start(
+            "understudy", [UNDERSTUDY, "run", "-c", str(config)], self.folder, self.environment
+        )
         self.processes.append(process)
         took = await process.answers(self.session, self.url("admin") + "/readyz")
         print("Proxy: understudy run -c demo/understudy.yaml")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.tree import ROOT
 
-LOCKS = sorted([*ROOT.glob("*.lock"), *ROOT.glob("demo/servers/*.lock")])
+LOCKS = sorted([*ROOT.glob("*.lock"), *ROOT.glob("demo/*/*.lock")])
 
 
 NPM = sorted(ROOT.glob("tests/**/package-lock.json"))

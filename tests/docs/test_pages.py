@@ -76,6 +76,17 @@ def test_explain_says_so(block: Block, told: tuple[str, str, str], tmp_path: Pat
     assert done.stdout == answer, done.stderr
 
 
+def test_pictures_are_small_and_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "images").iterdir())
+    assert [path.name for path in pictures] == ["mlflow.png", "phoenix.png"]
+    for path in pictures:
+        data = path.read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert int.from_bytes(data[16:20]) == 1280, path.name
+        assert len(data) <= 200_000, path.name
+        assert f"images/{path.name}" in links(ROOT / "docs" / "see-traces.md")
+
+
 def test_every_command_is_told() -> None:
     commands = next(action.choices for action in parser()._actions if action.choices)
     assert commands

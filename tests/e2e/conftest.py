@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -62,27 +62,44 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Server
 
 
 @contextmanager
-def model_server(server: Server, folder: Path, at: int = 0) -> Iterator[int]:
+def model_server(
+    server: Server, folder: Path, at: int = 0, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """A model of the demo's lineup, ready, the stable one unless told otherwise; its port."""
     model = LINEUPS[server].models[at]
     if not Path(model.command[0]).exists():
         if server == "mlserver" and sys.version_info >= (3, 13):
             pytest.skip("MLServer 1.7 refuses Python 3.13")
         pytest.fail(f"{model.command[0]} is missing: `make e2e` installs it")
+    port = free_port()
+    command = [*model.command, "--port", str(port)]
+    with serving(command, f"http://127.0.0.1:{port}{model.ready}", folder / "server.log", environment):
+        yield port
+
+
+def free_port() -> int:
+    """One of 127.0.0.1 that nobody has."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    log = folder / "server.log"
+        return port
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], ready: str, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """A server from when this URL answers until the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*model.command, "--port", str(port)],
+            command,
             cwd=REPOSITORY,
             stdout=output,
             stderr=output,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={**os.environ, "TMPDIR": str(log.parent), **(environment or {})},
         )
     try:
-        _wait_ready(process, f"http://127.0.0.1:{port}{model.ready}", log)
-        yield port
+        _wait_ready(process, ready, log)
+        yield
     finally:
         process.terminate()
         try:
@@ -104,5 +121,5 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, *, within
             status = process.wait(0.1)
         except subprocess.TimeoutExpired:
             continue
-        pytest.fail(f"the model server ended with {status}:\n{log.read_text()}")
-    pytest.fail(f"the model server was not ready within {within_s} s:\n{log.read_text()}")
+        pytest.fail(f"the server ended with {status}:\n{log.read_text()}")
+    pytest.fail(f"the server was not ready within {within_s} s:\n{log.read_text()}")
