@@ -36,7 +36,10 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Over HTTP. `hold` waits for the collector's `release` first; `raw` is sent in place of everything else."""
+    """Over HTTP. `hold` waits for the collector's `release` first; `raw` is sent in place of everything else.
+
+    The body goes on when it is `endless`, a byte every `byte_s` where that is given.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = PROTOBUF
@@ -44,6 +47,7 @@ class Answer(NamedTuple):
     hold: bool = False
     raw: bytes | None = None
     endless: bool = False
+    byte_s: float = 0.0
 
 
 class Collector:
@@ -127,7 +131,8 @@ def http_collector(tls: ssl.SSLContext | None = None, bound: socket.socket | Non
             self.end_headers()
             self.wfile.write(answer.body)
             while answer.endless:
-                self.wfile.write(b"x" * 8192)
+                self.wfile.write(b"x" if answer.byte_s else b"x" * 8192)
+                collector.release.wait(answer.byte_s)
 
         def log_message(self, format: str, *args: object) -> None:
             """Tests read the exporter's log, not this one's."""

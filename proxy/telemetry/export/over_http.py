@@ -139,9 +139,12 @@ def _options(target: Target, session: requests.Session) -> dict[str, Any]:
 
 
 def _body(response: requests.Response, until_s: float) -> bytes:
-    """The answer's beginning; its connection is of use again only where that was all of it."""
+    """The answer's beginning; its connection is of use again only where that was all of it.
+
+    Read as it arrives: `iter_content` waits for a whole piece, and its timeout begins anew with every byte of it.
+    """
     body = b""
-    for chunk in response.iter_content(8 << 10):
+    while chunk := response.raw.read1(8 << 10, decode_content=True):
         body += chunk
         if len(body) > MOST_ANSWER_BYTES or time.monotonic() > until_s:
             response.close()

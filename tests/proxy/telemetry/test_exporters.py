@@ -132,6 +132,8 @@ def test_the_sdk_tries_again_within_the_timeout() -> None:
         (Answer(raw=b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n"), "SSH-2.0-OpenSSH_9.2p1"),
         (Answer(raw=b""), "Remote end closed connection without response"),
         (Answer(hold=True), "no answer in time"),
+        (Answer(raw=b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"), "IncompleteRead"),
+        (Answer(endless=True, byte_s=30.0), "no answer in time"),
     ],
 )
 def test_what_is_no_answer_may_be_one_later(answer: Answer, reason: str) -> None:
@@ -160,6 +162,14 @@ def test_no_more_of_an_answer_is_read_than_is_worth_reading() -> None:
         assert len(send._session._body) <= over_http.MOST_ANSWER_BYTES + 8192
         collector.answer = lambda _: Answer()
         assert send.send(REQUEST) == Outcome()
+
+
+def test_an_answer_that_comes_byte_by_byte_is_read_for_no_longer_than_the_timeout() -> None:
+    with http_collector() as collector:
+        collector.answer = lambda _: Answer(endless=True, byte_s=0.1)
+        begun = time.monotonic()
+        assert sent(collector) == Outcome()
+        assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(
