@@ -246,7 +246,7 @@ def _server_events(told: ToldExchange, began_ns: int) -> list[Event]:
         Event("understudy.copy.dropped", began_ns + int(call.start_ms * _NS_PER_MS),
               {"understudy.backend": call.backend, "understudy.outcome": call.outcome})
         for call in told.calls
-        if call.role == "shadow" and not call.span_id
+        if call.role == "shadow" and not call.span_id and call.outcome != "pending"  # which may be sent yet
     ]  # fmt: skip
     return events
 

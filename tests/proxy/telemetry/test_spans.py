@@ -229,7 +229,9 @@ def test_nothing_that_befalls_a_shadow_is_an_error(outcome: str, status: int) ->
 
 def test_a_copy_that_was_not_sent_is_an_event_and_one_under_way_comes_later() -> None:
     unsent = told_call(role="shadow", span_id="", outcome="budget_requests", start_ms=0.25)
-    server, live = spans_of(told_exchange(calls=[told_call(), unsent, told_call(role="shadow", outcome="pending")]))
+    under_way = told_call(role="shadow", outcome="pending")
+    waiting = told_call(role="shadow", span_id="", outcome="pending")
+    server, live = spans_of(told_exchange(calls=[told_call(), unsent, under_way, waiting]))
     (event,) = (event for event in server.events if event.name == "understudy.copy.dropped")
     assert event.attributes == {"understudy.backend": "next", "understudy.outcome": "budget_requests"}
     assert event.time_ns == BEGAN_NS + 250_000
