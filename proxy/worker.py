@@ -44,6 +44,7 @@ class Worker:
         self._sockets: dict[str, socket.socket] = {}
         self._next: Snapshot | None = None
         self._encoded: list[msgspec.Raw] = []
+        self._dropped_told = 0
         self._stats.records.full = self._encode_records
         self._stats.pairs.full = self._offer_records
         self._grace_s = 25.0
@@ -164,8 +165,12 @@ class Worker:
         batch: list[Any] = [*self._encoded, *records.take()]
         self._encoded.clear()
         pairs = sheet.take()
-        frame = messages.Records(batch, records.dropped + sheet.dropped, pairs)
-        if (batch or pairs) and not self._channel.offer(messages.encode(frame)):
+        dropped = records.dropped + sheet.dropped
+        if not batch and not pairs and dropped == self._dropped_told:
+            return
+        if self._channel.offer(messages.encode(messages.Records(batch, dropped, pairs))):
+            self._dropped_told = dropped
+        else:
             records.dropped += len(batch)
             sheet.dropped += sum(map(count_of, pairs))
 

@@ -70,6 +70,10 @@ class PairSheet:
         if self._waiting >= MOST_WAITING:
             self.dropped += 1
             return
+        figures = _pack(  # first, for it alone may raise: columns stay of one length
+            live_first_byte_ms, live_total_ms, shadow_first_byte_ms, shadow_total_ms, live_gap_ms, shadow_gap_ms,
+            request_bytes, live_bytes, shadow_bytes,
+        )  # fmt: skip
         kind: _Kind = (
             route, arm, config, live, live_version, shadow, shadow_version, live_status, shadow_status, live_outcome,
             shadow_outcome, sent, censored, tainted, calibration,
@@ -81,12 +85,7 @@ class PairSheet:
         if streams is not None:
             waiting.streams.append(streams)
         waiting.request_ids.append(request_id)
-        waiting.figures.append(
-            _pack(
-                live_first_byte_ms, live_total_ms, shadow_first_byte_ms, shadow_total_ms, live_gap_ms, shadow_gap_ms,
-                request_bytes, live_bytes, shadow_bytes,
-            )
-        )  # fmt: skip
+        waiting.figures.append(figures)
         self._waiting += 1
         if self._waiting >= MOST_WAITING:
             self.full()

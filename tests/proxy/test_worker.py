@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,7 +13,11 @@ from pathlib import Path
 import pytest
 from understudy.config.load import load_bytes
 from understudy.proxy import messages
+from understudy.proxy.channel import DROP_ABOVE_BYTES, Channel
+from understudy.proxy.telemetry.records import FailedExchange
+from understudy.proxy.worker import Worker
 
+from tests.kit.conversation import on_the_loop, soon
 from tests.kit.held import held_backend
 from tests.kit.program import running
 
@@ -137,6 +142,27 @@ def test_a_version_it_cannot_build_is_answered_with_the_reason() -> None:
     hand.order(messages.Build(2, wire(), 1, "/"))
     assert hand.notice() == messages.Built(2)
     assert "control has gone" in hand.end()
+
+
+@on_the_loop
+async def test_losses_are_told_once_though_nothing_follows_them() -> None:
+    loop = asyncio.get_running_loop()
+    mine, theirs = socket.socketpair()
+    worker = Worker(loop, theirs)
+    worker._channel.send(bytes(2 * DROP_ABOVE_BYTES))
+    worker._stats.records.offer(FailedExchange("all", "stable", "", 502, "upstream_closed", "id", 1.0))
+    worker._offer_records()
+    assert worker._stats.records.dropped == 1, "control did not read"
+    frames: asyncio.Queue[bytes] = asyncio.Queue()
+    control = Channel(loop, mine, frames.put_nowait, lambda: None)
+    await soon(frames.get())
+    for _ in range(2):
+        worker._offer_records()
+    worker._channel.send(messages.encode(messages.Drained()))
+    told = [messages.decode_notice(await soon(frames.get())) for _ in range(2)]
+    assert told == [messages.Records([], 1), messages.Drained()]
+    control.close()
+    worker._channel.close()
 
 
 def test_it_ignores_signals_and_exits_when_control_has_gone() -> None:

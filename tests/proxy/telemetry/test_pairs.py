@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy.proxy import messages
@@ -62,6 +65,15 @@ def test_so_many_wait_and_no_more() -> None:
     assert sheet.take() == []
     offer(sheet, pair())
     assert [count_of(each) for each in sheet.take()] == [1]
+
+
+def test_a_pair_that_cannot_be_packed_leaves_the_others_whole() -> None:
+    sheet = PairSheet()
+    offer(sheet, pair(request_id="a"))
+    with pytest.raises(struct.error):
+        offer(sheet, pair(request_id="b", request_bytes=2**63))
+    offer(sheet, pair(request_id="c"))
+    assert [each.request_id for kind in sheet.take() for each in spelled_out(kind)] == ["a", "c"]
 
 
 def test_a_pair_is_its_kind_and_what_was_measured() -> None:
