@@ -147,14 +147,16 @@ class Channel:
     def _deliver(self) -> None:
         received = self._received
         start = 0
-        while self._open and len(received) - start >= 4:
-            size = int.from_bytes(received[start : start + 4], "big")
-            if size > MAX_FRAME_BYTES:
-                self.close()
-                return
-            if len(received) - start - 4 < size:
-                break
-            payload = bytes(received[start + 4 : start + 4 + size])
-            start += 4 + size
-            self._on_frame(payload)
-        del received[:start]
+        try:
+            while self._open and len(received) - start >= 4:
+                size = int.from_bytes(received[start : start + 4], "big")
+                if size > MAX_FRAME_BYTES:
+                    self.close()
+                    return
+                if len(received) - start - 4 < size:
+                    break
+                payload = bytes(received[start + 4 : start + 4 + size])
+                start += 4 + size
+                self._on_frame(payload)
+        finally:  # a frame over which `on_frame` stumbles must not come again
+            del received[:start]

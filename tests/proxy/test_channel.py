@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
@@ -43,8 +43,34 @@ def pair() -> tuple[End, End]:
 
 
 @pytest.fixture(params=LOOPS)
-def runner(request: pytest.FixtureRequest) -> asyncio.Runner:
-    return asyncio.Runner(loop_factory=request.param)
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner
+
+
+def test_a_frame_that_nobody_can_take_comes_no_second_time(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        here, there = pair()
+        logged: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context.get("exception")))
+        taken = there._on_frame
+
+        def choosy(payload: bytes) -> None:
+            taken(payload)
+            if payload == b"bad":
+                raise ValueError(payload)
+
+        there.channel._on_frame = choosy
+        here.channel.send(b"good")
+        here.channel.send(b"bad")
+        await there.wait_frames(2)
+        here.channel.send(b"next")
+        assert await there.wait_frames(3) == [b"good", b"bad", b"next"]
+        assert len(logged) == 1
+        here.channel.close()
+        await there.closed.wait()
+
+    runner.run(main())
 
 
 def test_frames_arrive_whole_and_in_order(runner: asyncio.Runner) -> None:
