@@ -101,6 +101,7 @@ class DataPlane:
         self._ports: dict[str, Port] = {}
         self.pools: dict[str, BackendPool] = {}  # replaced as a whole: an exchange keeps those it began with
         self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
+        self._former_lanes: list[Lane] = []  # that a reload took away while copies were under way
         self.version = 0
         self.waiting = Waiting(self.wheel)
         self._slowness = Slowness(self.wheel, stats.calls)
@@ -203,6 +204,7 @@ class DataPlane:
                 lanes.setdefault(route.name, []).append(lane)
         for lane in former.values():
             lane.close()
+        self._former_lanes = [lane for lane in (*self._former_lanes, *former.values()) if lane.copies]
         self.lanes = lanes
 
     async def listen(self, name: str, sock: socket.socket) -> None:
@@ -239,10 +241,9 @@ class DataPlane:
             for connection in left:
                 connection.cut()
             await self._emptied_within(_CUT_S)
-        for lanes in self.lanes.values():
-            for lane in lanes:
-                lane.cut()
-                lane.close()
+        for lane in (*self._former_lanes, *(lane for lanes in self.lanes.values() for lane in lanes)):
+            lane.cut()
+            lane.close()
         for pool in self.pools.values():
             pool.close()
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from understudy.proxy.telemetry.records import ToldCall, ToldExchange
 
+from tests.kit.configured import snapshot_of
 from tests.kit.conversation import Message, on_the_loop, soon
 from tests.kit.hearing import Told, logs, traces
-from tests.kit.shadows import mirroring, ok, post
+from tests.kit.shadows import document_of, mirroring, ok, post
 
 NONE_SAMPLED = traces(sample=0.0)
 ALL = traces()
@@ -334,6 +335,21 @@ async def test_copies_are_let_go_with_the_last_of_them() -> None:
         other.send(ok())
         await stage.over()
         assert account.copies == []
+
+
+@on_the_loop
+async def test_copies_for_a_mirror_that_a_reload_took_away_are_told_at_the_end() -> None:
+    async with mirroring(telemetry=ALL) as stage:
+        told = Told(stage.proxy)
+        client, live, _, _, _ = await stage.asked(post(b"abc"))
+        live.send(ok())
+        await client.message()
+        plane = stage.proxy.plane
+        plane.apply(snapshot_of(document_of(stage.live.url, [stage.shadow.url], [], telemetry=ALL), plane))
+        await soon(plane.drain(1.0))
+        _, copy = calls(await told.only())
+        assert copy.outcome == "draining"
+        assert [(pair.sent, pair.shadow_outcome) for pair in stage.take_pairs()] == [(True, "draining")]
 
 
 @on_the_loop
