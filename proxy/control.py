@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from ..config.load import Loaded
@@ -129,8 +130,15 @@ class Control:
         self.epochs.begin(why, now_text(), self.totals.calls(), self.totals.copies())
 
     def _on_decided(self, version: int, document: Document) -> None:
-        self.access_log.configure(document.telemetry, self._loaded.base)
-        self.export.configure(document)
+        """All workers have built it, and swap to it next: nothing may stand in the way any more."""
+        for configure in (
+            partial(self.access_log.configure, document.telemetry, self._loaded.base),
+            partial(self.export.configure, document),
+        ):
+            try:
+                configure()
+            except Exception:  # where the system gives no thread more, requests are served all the same
+                logger.exception("telemetry does not follow configuration v%d", version)
         why = self.epochs.configured(version, document)
         if why is not None:
             self.begin_epoch(why)
