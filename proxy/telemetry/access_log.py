@@ -53,7 +53,7 @@ class AccessLog:
             return
         if self._writer is not None:
             self._writer.finish(FLUSH_S)
-            self._former.append(self._writer)
+            self._former = [each for each in (*self._former, self._writer) if not each.ended]
         self._path, self._writer = path, LineWriter(path, self._lost) if path else None
 
     def take(self, records: Iterable[Record]) -> None:

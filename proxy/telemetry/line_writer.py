@@ -63,6 +63,11 @@ class LineWriter:
         """Whether lines would be dropped now."""
         return self._lines >= MOST_LINES or self._bytes >= MOST_BYTES
 
+    @property
+    def ended(self) -> bool:
+        """Whether its thread has come to the end that `finish` asked for."""
+        return not self._thread.is_alive()
+
     def offer(self, lines: Sequence[bytes]) -> None:
         """Have them written, each with its end; those past the bounds are dropped and counted. Never blocks."""
         with self._changed:

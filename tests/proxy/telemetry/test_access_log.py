@@ -77,6 +77,13 @@ def test_a_reload_exchanges_form_and_destination_and_loses_nothing(
     assert (file("log").splitlines()[1:], file("other"), losses.counts()) == (["b"], "c\n", {"logs": 0})
 
 
+def test_writers_that_have_ended_are_let_go(log: AccessLog, tmp_path: Path) -> None:
+    for name in ("a", "b", "a", "b"):
+        log.configure(telemetry(to=name), str(tmp_path))
+        until(lambda: all(each.ended for each in log._former))
+    assert len(log._former) <= 1
+
+
 def test_a_signal_opens_it_anew(log: AccessLog, tmp_path: Path) -> None:
     log.reopen()
     log.configure(telemetry(to="log"), str(tmp_path))
