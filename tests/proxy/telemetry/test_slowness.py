@@ -6,7 +6,7 @@ import asyncio
 import math
 
 import pytest
-from understudy.proxy.telemetry.slowness import LEAST, Slowness, backends, judge
+from understudy.proxy.telemetry.slowness import AT_ONCE, LEAST, Slowness, backends, judging
 from understudy.proxy.telemetry.stats import Stats
 from understudy.proxy.timers import TICK_S, Wheel
 
@@ -19,10 +19,10 @@ def record(stats: Stats, seconds: float, count: int, route: str = "r", backend: 
 def test_too_few_have_none() -> None:
     stats = Stats()
     record(stats, 0.01, LEAST - 1)
-    judge(stats.calls())
+    assert len(list(judging([*stats.calls()]))) == 1
     assert stats.call("r", "a", "7").p99_s == math.inf
     record(stats, 0.01, 1)
-    judge(stats.calls())
+    assert len(list(judging([*stats.calls()]))) == 1
     assert stats.call("r", "a", "7").p99_s == pytest.approx(0.01, rel=0.02)
 
 
@@ -32,8 +32,20 @@ def test_it_is_that_of_all_routes_and_statuses_together() -> None:
     record(stats, 0.1, 90, route="other", status=404)
     record(stats, 1.0, 10, status=500)
     [tallies] = backends(stats.calls())
-    judge(tallies)
+    assert len(list(judging(tallies))) == 1
     assert [tally.p99_s for tally in tallies] == pytest.approx([0.1, 0.1], rel=0.02)
+
+
+def test_a_backend_of_many_routes_is_looked_at_in_steps() -> None:
+    stats = Stats()
+    for number in range(2 * AT_ONCE + 1):
+        record(stats, 0.01 if number else 1.0, LEAST, route=f"r{number}")
+    [tallies] = backends(stats.calls())
+    steps = judging(tallies)
+    next(steps)
+    assert {tally.p99_s for tally in tallies} == {math.inf}, "not before the last of them was added"
+    assert len(list(steps)) == 2
+    assert [tally.p99_s for tally in tallies] == pytest.approx([1.0] * len(tallies), rel=0.02)
 
 
 def test_backends_shadows_and_refusals_are_apart() -> None:
@@ -46,7 +58,7 @@ def test_backends_shadows_and_refusals_are_apart() -> None:
     assert sorted(len(tallies) for tallies in backends(stats.calls())) == [1, 1, 1]
 
 
-def test_the_wheel_turns_it_once_a_second_one_backend_a_tick() -> None:
+def test_the_wheel_turns_it_once_a_second_one_step_a_tick() -> None:
     now = 100.0
     loop = asyncio.new_event_loop()
     wheel = Wheel(loop, lambda: now)
