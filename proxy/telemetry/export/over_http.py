@@ -101,6 +101,8 @@ class _Session(requests.Session):
         if not status:
             if self._error is None:
                 return Outcome("the request could not be made")
+            if isinstance(self._error, ValueError):  # of a URL or a header field, which it would quote: a secret
+                return Outcome(f"the request cannot be made: {type(self._error).__name__}")
             return Outcome(why(self._error), again=True)
         if status >= 300:
             return Outcome(_status_words(status), again=status in _AGAIN, after_s=self._after_s)

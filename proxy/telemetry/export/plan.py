@@ -141,11 +141,15 @@ def _endpoint(signal: Signal, otlp: OtlpPart, environ: Environ, protocol: str) -
 
 
 def _headers(otlp: OtlpPart, variable: str, base: str) -> Iterator[tuple[str, str]]:
-    """The file's win over those of the environment, name by name."""
+    """The file's win over those of the environment, name by name. Raises ValueError, which tells no value."""
     found = {name.lower(): text for name, text in (env.pairs(variable) or {}).items()}
     for name, written in otlp.headers.items():
         found[name.lower()] = secrets.read(written, base) if isinstance(written, SecretRef) else written
-    yield from found.items()
+    for name, text in found.items():
+        stripped = text.strip()
+        if not (stripped.isascii() and stripped.isprintable()):
+            raise ValueError(f"the header {name} has a line break or another character that no header may hold")
+        yield name, stripped
 
 
 def _system_roots() -> str | None:

@@ -146,6 +146,21 @@ def test_what_is_no_answer_may_be_one_later(answer: Answer, reason: str) -> None
         assert reason in outcome.reason
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"headers": (("authorization", "Bearer s3cret\nx"),)},
+        {"headers": (("authorization", " s3cret"),)},
+        {"endpoint": "user:s3cret@host:4318/v1/traces"},
+        {"endpoint": "http://user:s3cret@[host/v1/traces"},
+    ],
+)
+def test_what_cannot_be_asked_is_told_without_what_is_secret(changes: dict[str, Any]) -> None:
+    outcome = span_sending(target("http://127.0.0.1:9", **changes))(REQUEST)
+    assert outcome.reason.startswith("the request cannot be made: Invalid")
+    assert not outcome.again
+
+
 def test_nobody_there() -> None:
     with nobody() as url:
         assert span_sending(target(url))(REQUEST) == REFUSED

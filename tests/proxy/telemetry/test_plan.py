@@ -100,6 +100,14 @@ def test_secrets_are_read_and_never_shown(tmp_path: Path, monkeypatch: pytest.Mo
         target({"headers": {"x-c": {"env": "GONE"}}}, {})
 
 
+@pytest.mark.parametrize("value", ["s3cret\nline", "s3cret\x00", "s3cr\u00e9t"])
+def test_a_secret_that_is_no_header_value_is_not_told(value: str) -> None:
+    with pytest.raises(ValueError, match="the header authorization has a line break") as told:
+        target({"headers": {"Authorization": value}}, {})
+    assert "s3c" not in str(told.value)
+    assert target({"headers": {"a": " token\n"}}, {}).headers == (("a", "token"),)
+
+
 def test_another_certificate_in_the_same_file_is_another_target(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("one")
