@@ -131,13 +131,20 @@ def _target(signal: Signal, otlp: OtlpPart, environ: Environ, base: str) -> Targ
 
 
 def _endpoint(signal: Signal, otlp: OtlpPart, environ: Environ, protocol: str) -> str:
-    """The signal's path is added, save to an endpoint of the signal's own, as the standard has it."""
+    """The signal's path is added, save to an endpoint of the signal's own, as the standard has it.
+
+    Raises ValueError for a user and password over gRPC, which would take them for a part of the host's name and say so.
+    """
     own = env.value(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
+    shared = env.value(environ, "OTEL_EXPORTER_OTLP_ENDPOINT") or f"http://localhost:{_PORTS[protocol]}"
+    if protocol == "grpc":
+        endpoint = otlp.endpoint or own or shared
+        if "@" in endpoint:
+            raise ValueError("the endpoint names a user, whom gRPC does not know; allowed: headers")
+        return endpoint
     if otlp.endpoint is None and own:
         return own
-    endpoint = otlp.endpoint or env.value(environ, "OTEL_EXPORTER_OTLP_ENDPOINT")
-    endpoint = endpoint or f"http://localhost:{_PORTS[protocol]}"
-    return endpoint if protocol == "grpc" else f"{endpoint.removesuffix('/')}/v1/{signal}"
+    return f"{(otlp.endpoint or shared).removesuffix('/')}/v1/{signal}"
 
 
 def _headers(otlp: OtlpPart, variable: str, base: str) -> Iterator[tuple[str, str]]:

@@ -108,6 +108,14 @@ def test_a_secret_that_is_no_header_value_is_not_told(value: str) -> None:
     assert target({"headers": {"a": " token\n"}}, {}).headers == (("a", "token"),)
 
 
+def test_a_user_in_an_endpoint_over_grpc_is_not_told() -> None:
+    for otlp, variable in (({}, "OTEL_EXPORTER_OTLP_ENDPOINT"), ({"endpoint": "http://user:s3cret@host:4317"}, "X")):
+        environ = {variable: "http://user:s3cret@host:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+        with pytest.raises(ValueError, match="names a user") as told:
+            target(otlp, environ)
+        assert "s3cret" not in str(told.value)
+
+
 def test_another_certificate_in_the_same_file_is_another_target(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("one")
