@@ -23,6 +23,7 @@ from .admin.measured import families_of
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
 from .configuration import Configuration
+from .giving_way import give_way
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
@@ -216,6 +217,7 @@ def run(loaded: Loaded) -> int:
     """Run the program on a configuration without mistakes; returns the exit status."""
 
     async def main() -> int:
+        give_way()
         return await Control(asyncio.get_running_loop(), loaded).run()
 
     return asyncio.run(main())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import messages
+from . import giving_way, messages
 from .channel import Channel
 from .log import logger
 
@@ -48,7 +48,7 @@ class WorkerProcess:
         self._on_death = on_death
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = giving_way.start(
                 [sys.executable, "-P", "-m", "understudy.proxy.worker", str(theirs.fileno()), self.name],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -1,16 +1,20 @@
 """Every trace exported: what it does to latency, while the collector answers and while it hangs, and what is lost.
 
 The plain route, so that an exchange is two spans. Latency at half of the peak of the one that traces everything, the
-same rate for all, in turns: without telemetry, with a collector that answers, with one that never does. Capacity: a
-constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever does not
-arrive must be counted.
+same rate for all, in turns: without telemetry, with a collector that answers, with one that never does; all of it on
+one core, and then with control on the other one, beside load and backends, so that the worker is seen alone.
+Capacity: a constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever
+does not arrive must be counted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from . import usage
@@ -42,21 +46,33 @@ def exported(lab: Lab, name: str) -> None:
         untraced = start(lab, stack, "understudy", UNTRACED, partial(documents, variants))
         traced = start(lab, stack, "understudy", ALL, partial(with_traces, variants, collector.port, 1.0))
         stuck = start(lab, stack, "understudy", HUNG, partial(with_traces, variants, hung.port, 1.0))
-        _latency(lab, name, (untraced, traced, stuck), counts)
+        rate = _peak(lab, traced, counts) / 2
+        _latency(lab, name, (untraced, traced, stuck), rate)
+        for subject in (untraced, traced):
+            _move_control(subject, lab.cores.load)
+        _latency(lab, f"{name}-apart", (untraced, traced), rate)
+        for subject in (untraced, traced):
+            _move_control(subject, lab.cores.subject)
         _capacity(lab, name, traced, collector, counts)
 
 
-def _latency(lab: Lab, name: str, subjects: Sequence[Subject], counts: Counts) -> None:
-    untraced, traced, stuck = subjects
-    rate = _peak(lab, traced, counts) / 2
-    resident = usage.memory(stuck.pids()).resident
+def _latency(lab: Lab, name: str, subjects: Sequence[Subject], rate: float) -> None:
+    """Windows in turns; each but the first is compared with the one before it."""
+    resident = {each.name: usage.memory(each.pids()).resident for each in subjects}
     with lab.awake():
         for _ in range(lab.options.windows):
             for subject in subjects:
                 _window(lab, name, subject, rate)
-    rise = (usage.memory(stuck.pids()).resident - resident) / MIB
-    lab.add(name, HUNG, {"rise_mib": rise, **_ratio(lab, name, stuck, traced)})
-    lab.add(name, ALL, _ratio(lab, name, traced, untraced))
+    for before, subject in pairwise(subjects):
+        rise = (usage.memory(subject.pids()).resident - resident[subject.name]) / MIB
+        lab.add(name, subject.name, {"rise_mib": rise, **_ratio(lab, name, subject, before)})
+
+
+def _move_control(subject: Subject, core: int) -> None:
+    """The control process goes to this core, its worker stays where it is."""
+    assert subject.child is not None
+    for thread in Path(f"/proc/{subject.child.popen.pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
 
 
 def _peak(lab: Lab, subject: Subject, counts: Counts) -> float:

@@ -72,6 +72,7 @@ def test_every_target_finds_its_figure_in_what_the_scenarios_measure() -> None:
         "full": figures(cpu_us_per_request=20.0, mirrored_share=1.0),
         "full-varied": figures(cpu_us_per_request=20.0),
         "traced": figures(cpu_us_per_request=20.0) | {"none drawn": {"over_untraced_us": 1.0}},
+        "exported-apart": {"all traced": {"p99_ratio_estimate": 1.0}},
         "exported": {
             "all traced": {"p99_ratio_estimate": 1.0, "steady_lost": 1.0, "peak_uncounted": 1.0},
             "hung": {"p99_ratio_estimate": 1.0, "rise_mib": 1.0},
