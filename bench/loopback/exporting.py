@@ -34,6 +34,7 @@ SPANS = 2  # of an exchange: what was asked, and what the backend was asked
 SPANS_PER_S = 5000.0
 STEADY_S = 10.0
 GRACE_S = 20.0
+LEFT_S = 1.0  # what is left to be exported must not disturb the next window
 LOOKS = 3  # at the backend, each counted by it: two within a measurement, one behind it
 
 
@@ -63,6 +64,8 @@ def _latency(lab: Lab, name: str, subjects: Sequence[Subject], rate: float) -> N
         for _ in range(lab.options.windows):
             for subject in subjects:
                 _window(lab, name, subject, rate)
+                if subject.name != UNTRACED and subject.child is not None:
+                    subject.child.pause(LEFT_S)
     for before, subject in pairwise(subjects):
         rise = (usage.memory(subject.pids()).resident - resident[subject.name]) / MIB
         lab.add(name, subject.name, {"rise_mib": rise, **_ratio(lab, name, subject, before)})
