@@ -11,6 +11,7 @@ from random import Random
 
 import httptools
 import pytest
+from understudy.proxy.http1 import grammar
 
 # RFC 9112 section 5.
 FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")  # noqa: TID251
@@ -89,3 +90,18 @@ def test_damage_to_the_lines_that_llhttp_understands(seed: int) -> None:
             damaged = damaged[:at] + rng.choice((*DAMAGE, b"")) + damaged[at + rng.randrange(2) :]
         passed += check(rng.choice(LINES), damaged)
     assert passed > 100
+
+
+@pytest.mark.parametrize("target", [b"/%", b"/%4", b"/%zz", b"/%2E%?2e", b"/a?%", b"/a?b%2", b"/%41%"])
+def test_an_escape_without_its_digits_is_refused(target: bytes) -> None:
+    assert grammar._TARGET.fullmatch(target) is None
+
+
+@pytest.mark.parametrize("host", [b"%", b"a%4", b"a%zz", b"a%41%", b"a:%", b"[::1", b"a:1:"])
+def test_a_host_that_is_cut_short_is_refused(host: bytes) -> None:
+    assert grammar._HOST.fullmatch(host) is None
+
+
+@pytest.mark.parametrize("target", [b"/", b"/%41", b"/a%2Fb%2f", b"/a?b=%20&c", b"*", b"/?%3F%41"])
+def test_whole_escapes_pass(target: bytes) -> None:
+    assert grammar._TARGET.fullmatch(target)
