@@ -25,6 +25,7 @@ COMPILED = (
     "filters/predicates.py",
     "filters/rules.py",
     "filters/subjects.py",
+    "proxy/allowance.py",
     "proxy/balance.py",
     "proxy/bodies.py",
     "proxy/breaker.py",

@@ -70,7 +70,7 @@ def compiling(
         match=router.match,
         drain_grace=float(document.drain.grace),
         workers=workers,
-        telemetry=telemetry(document.telemetry),
+        telemetry=telemetry(document.telemetry, workers),
     )
 
 

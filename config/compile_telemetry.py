@@ -27,8 +27,9 @@ def _flag(rule: Rule) -> Flag:
     return Flag(backend, ", ".join(others), "split" if rule.percent < 100 else "targeting_match")
 
 
-def telemetry(part: TelemetryPart | None) -> Telemetry | None:
-    """None where control is told of no exchange. Traces are on where they have a destination (environment.py)."""
+def telemetry(part: TelemetryPart | None, workers: int) -> Telemetry | None:
+    """For one of so many workers. None where control is told of no exchange. Traces are on where they have a
+    destination (environment.py)."""
     if part is None:
         return None
     traces = part.traces if part.otlp is not None and part.traces != "off" else None
@@ -38,6 +39,7 @@ def telemetry(part: TelemetryPart | None) -> Telemetry | None:
     settings: dict[str, Any] = {"traces": traces is not None}
     if traces is not None:
         settings |= {"sample": traces.share, "errors": traces.errors, "over_p99": traces.over_p99}
+        settings["spans_per_s"] = traces.rate / workers
         settings["link"] = traces.shadow == "link"
         if traces.slow:
             settings["slow"] = float(traces.slow)

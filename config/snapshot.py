@@ -157,6 +157,7 @@ class Telemetry:
     errors: bool = False  # failed ones always, and those whose shadow answered another status
     slow: float = math.inf  # slower ones always
     over_p99: bool = False  # those slower than the p99 of their live backend always
+    spans_per_s: float = math.inf  # those beyond are counted and not told
     link: bool = False  # copies have traces of their own
     log: bool = False  # whether any become lines of the access log
     log_sample: float = 0.0

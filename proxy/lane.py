@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..config.snapshot import Mirror, Shadow
 from ..filters.api import Headers, Request
+from .allowance import Allowance
 from .breaker import NAMES, PROBING, Breaker
 from .pool import BackendPool
 
@@ -27,12 +28,12 @@ class Lane:
     """One shadow of one route. It outlives snapshots.
 
     Mutable state: `copies` that are not over, at most `max_requests`; `held`, bytes kept for those that lag,
-    at most `max_bytes`; `_tokens` of the rate; `pool` and `breaker`.
+    at most `max_bytes`; the `allowance` of a rate; `pool` and `breaker`.
     """
 
     __slots__ = (
-        "_key", "_plane", "_tokens", "_tokens_at", "altered", "breaker", "copies", "copy_stats", "held", "loop",
-        "max_bytes", "max_requests", "own", "pool", "rate_per_s", "route", "shadow", "stats",
+        "_key", "_plane", "allowance", "altered", "breaker", "copies", "copy_stats", "held", "loop", "max_bytes",
+        "max_requests", "own", "pool", "route", "shadow", "stats",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, route: str, mirror: Mirror, shadow: Shadow) -> None:
@@ -43,8 +44,7 @@ class Lane:
         self.breaker = Breaker()
         self.copies: set[Copy] = set()
         self.held = 0
-        self._tokens = 1.0
-        self._tokens_at = 0.0
+        self.allowance: Allowance | None = None  # None: as many copies a second as there are
         self.configure(mirror, shadow)
 
     def configure(self, mirror: Mirror, shadow: Shadow) -> None:
@@ -60,10 +60,16 @@ class Lane:
         self._key = hashlib.sha256(b"idempotency key of shadow " + name + b"\0" + self._plane.secret).digest()
         self.max_requests = max(1, mirror.max_requests // shadows)
         self.max_bytes = mirror.max_bytes // shadows
-        self.rate_per_s = mirror.rate_per_s / shadows
+        self._allow(mirror.rate_per_s / shadows)
         self.pool.configure(backend)
         self.stats: CallTally = self._plane.stats.call(self.route, backend.name, backend.version, "shadow")
         self.copy_stats: CopyTally = self._plane.stats.copies_of(self.route, backend.name)
+
+    def _allow(self, rate_per_s: float) -> None:
+        if not rate_per_s:
+            self.allowance = None
+        elif self.allowance is None or self.allowance.rate_per_s != rate_per_s:
+            self.allowance = Allowance(rate_per_s, max(1.0, rate_per_s * _RATE_BURST_S))
 
     def refusal(self, live: str, request: Request, size: int, upgrades: bool) -> str:
         """Why no copy of this request is sent, of whose body `size` bytes are here; "" where one may be."""
@@ -84,20 +90,10 @@ class Lane:
             return "budget_requests"
         if not self.breaker.admits(self._plane.wheel.now):
             return "breaker_open"
-        if self.rate_per_s and not self._take_token():
+        if self.allowance is not None and not self.allowance.take(monotonic(), 1.0):
             self.breaker.undecided(self._plane.wheel.now)
             return "budget_requests"
         return ""
-
-    def _take_token(self) -> bool:
-        now = monotonic()
-        most = max(1.0, self.rate_per_s * _RATE_BURST_S)
-        self._tokens = min(most, self._tokens + (now - self._tokens_at) * self.rate_per_s)
-        self._tokens_at = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
 
     @property
     def probed(self) -> bool:

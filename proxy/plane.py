@@ -25,7 +25,7 @@ from .rescue import status_of
 from .telemetry.account import Waiting
 from .telemetry.count import NEVER
 from .telemetry.slowness import Slowness
-from .telemetry.stats import Gauges, ListenerGauge, Stats
+from .telemetry.stats import SPANS_BEYOND_RATE, Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
 from .timers import Wheel
 
@@ -186,7 +186,13 @@ class DataPlane:
         self._slowness.turn(settings is not None and settings.over_p99)
         if settings is None:
             return None
-        return Teller(settings, self.rng.random, self.span_id, self.stats.records.offer, self.waiting)
+        if settings.traces:
+            self._beyond_rate(0)  # shown before it is ever more
+        offer, lose = self.stats.records.offer, self._beyond_rate
+        return Teller(settings, self.rng.random, self.span_id, offer, lose, self.waiting)
+
+    def _beyond_rate(self, spans: int) -> None:
+        self.stats.count(SPANS_BEYOND_RATE, spans)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

@@ -41,7 +41,8 @@ def told(subject: Subject) -> Told:
 def spans_lost(subject: Subject, each: int) -> int:
     """How many spans Understudy says it lost, a record of `each` spans that a worker dropped included."""
     status = json.loads(_get(subject, "/status"))
-    return int(status["lost"].get("spans", 0)) + each * int(status["records_dropped"])
+    lost = status["lost"]
+    return int(lost.get("spans", 0)) + int(lost.get("spans_beyond_rate", 0)) + each * int(status["records_dropped"])
 
 
 def _get(subject: Subject, path: str) -> str:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def families_of(control: Control) -> list[Family]:
     """All metrics of this moment. Call it on control's loop."""
     calls = control.totals.calls()
+    status = status_of(control, calls)
     return families(
         Sources(
-            status=status_of(control, calls),
+            status=status,
             calls=list(calls.values()),
             copies=list(control.totals.copies().values()),
             rejected=control.configuration.refusals,
-            lost={"records": control.failures.dropped, **control.losses.counts()},
+            lost={"records": status.records_dropped, **status.lost},
             bounds=_bounds(control),
         )
     )

@@ -16,7 +16,7 @@ from ..configuration import Configuration
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
-from ..telemetry.stats import MOST_KEYS, OVERFLOW, CallKey, CallStats
+from ..telemetry.stats import MOST_KEYS, OVERFLOW, SPANS_BEYOND_RATE, CallKey, CallStats
 from ..telemetry.totals import by_backend
 from ..text import now_text
 from . import compared
@@ -33,6 +33,8 @@ YOUNG_DEATHS_WARN_S = 600.0
 def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
     """Everything `GET /status` says; `calls` are the sums of this moment."""
     supervisor, configuration = control.supervisor, control.configuration
+    counters = control.totals.counters()
+    beyond = {kind: counters.pop(kind) for kind in (SPANS_BEYOND_RATE,) if kind in counters}
     status = Status(
         schema=SCHEMA,
         program_version=PROGRAM_VERSION,
@@ -51,10 +53,10 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
         ],
         listeners=_listeners(control),
         processes=_processes(control),
-        counters=control.totals.counters(),
+        counters=counters,
         failures=_failures(control),
         records_dropped=control.failures.dropped,
-        lost=control.losses.counts(),
+        lost=control.losses.counts() | beyond,
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
         copies=compared.copies_of(control),

@@ -38,6 +38,10 @@ NOTHING: Final = 0
 WHOLE: Final = 1  # the exchange with all its calls
 LATE: Final = 2  # the copy that has just ended, alone
 
+NOT_DRAWN: Final = 0
+DRAWN: Final = 1
+BEYOND: Final = 2  # drawn, where the rate of spans had no room left
+
 _now: Final = monotonic
 
 
@@ -101,16 +105,16 @@ class Attempt(NamedTuple):
 class Account(Progress):
     """What there is to tell of one exchange: opened with it, closed at its end, and given away where it is wanted.
 
-    Mutable state, beside `Progress`: of the live call, as it goes on, its `status` (0: no answer yet), the `attempts`
-    before it, and when it was `asked` for after those; from `close` on, all that the record says of the exchange,
-    without its bodies. Times are monotonic seconds, 0 for never.
+    `drawn` is what the draw said at the head. Mutable state, beside `Progress`: of the live call, as it goes on, its
+    `status` (0: no answer yet), the `attempts` before it, and when it was `asked` for after those; from `close` on, all
+    that the record says of the exchange, without its bodies. Times are monotonic seconds, 0 for never.
     """
 
     __slots__ = (
-        "arm", "asked", "attempts", "authority", "backend", "client", "config", "copies", "ended", "endpoint",
-        "experiment", "first_byte", "flags", "headers", "id", "method", "minor", "now", "path", "port", "reason",
-        "received", "refused", "response_status", "route", "scheme", "sent", "server_span_id", "spans", "started",
-        "status", "stream", "tainted", "teller", "version",
+        "arm", "asked", "attempts", "authority", "backend", "client", "config", "copies", "drawn", "ended",
+        "endpoint", "experiment", "first_byte", "flags", "headers", "id", "method", "minor", "now", "path", "port",
+        "reason", "received", "refused", "response_status", "route", "scheme", "sent", "server_span_id", "spans",
+        "started", "status", "stream", "tainted", "teller", "version",
     )  # fmt: skip
 
     id: bytes
@@ -143,8 +147,9 @@ class Account(Progress):
     tainted: bool
     server_span_id: bytes
 
-    def __init__(self, teller: Teller, port: Port, minor: int) -> None:
+    def __init__(self, teller: Teller, port: Port, minor: int, drawn: int) -> None:
         super().__init__()
+        self.drawn = drawn
         self.teller = teller
         self.port = port
         self.minor = minor
@@ -176,13 +181,14 @@ class Account(Progress):
         """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
         teller = self.teller
         failed = is_failure(status, reason)
-        traced = teller.traced(spans.flags == SAMPLED, failed, now - started, stats.p99_s)
+        befell = teller.befell(failed, now - started, stats.p99_s)
         left = 0
         for copy in copies or ():
             if not copy.over:
                 left += 1
             elif self._disagrees(copy):
-                traced = True
+                befell = True
+        traced = teller.traced(self.drawn, spans.flags == SAMPLED, befell, self._spans(copies, asked))
         due = self.live_over(traced, teller.logged(failed), left)
         if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
             return
@@ -205,7 +211,7 @@ class Account(Progress):
     def copy_over(self, copy: Copy) -> None:
         """A copy has ended that was under way when the live exchange did."""
         known = self.given or self.traced or self.logged
-        due = self.copy_ended(self._disagrees(copy))
+        due = self.copy_ended(self._disagrees(copy) and (self.traced or self._traces_late()))
         if due == LATE:
             if copy.sent:
                 self._give(copy)
@@ -221,6 +227,18 @@ class Account(Progress):
         """The copies have been waited for long enough."""
         if self.overdue() == WHOLE:
             self._give()
+
+    def _traces_late(self) -> bool:
+        """Whether there is room for a trace of what was none when the live exchange ended."""
+        return self.teller.traced(NOT_DRAWN, False, True, self._spans(self.copies, self.asked))
+
+    def _spans(self, copies: list[Copy] | None, asked: float) -> int:
+        """How many there are to tell: of the exchange, of its calls, of copies that were not given up unsent."""
+        calls = len(self.attempts) if self.attempts is not None else 0
+        for copy in copies or ():
+            if copy.sent or not copy.over:
+                calls += 1
+        return 1 + calls + (self.asked > 0.0 or asked > 0.0)
 
     def _disagrees(self, copy: Copy) -> bool:
         return self.teller.errors and copy.status != 0 and self.status not in (0, copy.status)

@@ -58,7 +58,7 @@ class Family(NamedTuple):
 class Sources:
     """What families are made of: `status` is of now, `calls` and `copies` are sums since the start.
 
-    `lost` says by kind (records, spans, metrics, logs) what telemetry was dropped.
+    `lost` says by kind (records, spans, spans_beyond_rate, metrics, logs) what telemetry was dropped.
     """
 
     status: Status

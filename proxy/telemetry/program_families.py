@@ -65,7 +65,7 @@ PROGRAM: Final = (
     ),
     Entry(
         "understudy.telemetry.dropped", "{item}", "counter", ("kind",),
-        "What was not told because nobody took it in time.",
+        "What was not told: nobody took it in time, or the rate had no room for it.",
         lambda sources: (((kind,), count) for kind, count in sorted(sources.lost.items())),
     ),
     Entry("understudy.workers", "{process}", "gauge", ("state",), "Worker processes.", _workers),

@@ -125,6 +125,10 @@ class Gauges(msgspec.Struct, array_like=True):
     listeners: list[ListenerGauge] = []
 
 
+SPANS_BEYOND_RATE = "spans_beyond_rate"
+"""A counter of the spans that `telemetry.traces.rate` left no room for."""
+
+
 class Stats:
     """Everything one worker counts. `call` and `copies_of` are for cached lookups, their tallies for the hot path."""
 

@@ -1,4 +1,4 @@
-"""Of which exchanges control is told: drawn at the head, decided at the end of the live exchange.
+"""Of which exchanges control is told: drawn at the head, decided at the end of the live exchange, within a rate.
 
 Compiled with the data plane, since every request passes here where anything is told at all. account.py keeps what there
 is to tell until the copies are over; telling.py makes the record, for those alone that are told.
@@ -7,11 +7,13 @@ is to tell until the copies are over; telling.py makes the record, for those alo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
+from ..allowance import Allowance
 from ..trace import SAMPLED, Context
 from . import telling
-from .account import Account, Waiting
+from .account import BEYOND, DRAWN, NOT_DRAWN, Account, Waiting
 
 if TYPE_CHECKING:
     from ...config.snapshot import Telemetry
@@ -20,17 +22,25 @@ if TYPE_CHECKING:
     from .records import ToldExchange
 
 
+_BURST_S: Final = 1.0
+_RESERVE: Final = 0.2
+"""The share of a burst that is left to what befell: a sample of everything must not hide the errors."""
+
+
 class Teller:
-    """The decisions of one snapshot. It holds nothing of any exchange.
+    """The decisions of one snapshot. It holds nothing of any exchange. Mutable state: what its rate allows.
 
     No draw depends on anything that a client chose: by its trace id it could have all of its requests traced.
     """
 
-    __slots__ = ("_random", "_settings", "errors", "fields", "link", "offer", "span_id", "traces", "waiting")
+    __slots__ = (
+        "_allowance", "_lose", "_random", "_reserve", "_settings", "errors", "fields", "link", "offer", "span_id",
+        "traces", "waiting",
+    )  # fmt: skip
 
     def __init__(
         self, settings: Telemetry, random: Callable[[], float], span_id: Callable[[], bytes],
-        offer: Callable[[ToldExchange], None], waiting: Waiting,
+        offer: Callable[[ToldExchange], None], lose: Callable[[int], None], waiting: Waiting,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._random = random
@@ -40,29 +50,45 @@ class Teller:
         self.fields = settings.fields
         self.span_id = span_id
         self.offer = offer
+        self._lose = lose
+        burst = settings.spans_per_s * _BURST_S
+        self._allowance = Allowance(settings.spans_per_s, burst)
+        self._reserve = burst * _RESERVE
         self.waiting = waiting
 
     def open(self, spans: Context, trusted: bool, port: Port, minor: int) -> Account:
         """The account of a request whose head is in; whether its trace is sampled is drawn now."""
-        self.draw(spans, trusted)
-        return Account(self, port, minor)
+        return Account(self, port, minor, self.draw(spans, trusted))
 
-    def draw(self, spans: Context, trusted: bool) -> None:
-        """Decide at the head whether a trace is sampled, unless a trusted caller has."""
-        if self.traces and not (trusted and spans.parent_id) and self._random() < self._settings.sample:
-            spans.flags = SAMPLED
+    def draw(self, spans: Context, trusted: bool) -> int:
+        """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know."""
+        if not self.traces or (trusted and spans.parent_id) or self._random() >= self._settings.sample:
+            return NOT_DRAWN
+        if self._allowance.left(monotonic()) < self._reserve:
+            return BEYOND
+        spans.flags = SAMPLED
+        return DRAWN
 
-    def traced(self, sampled: bool, failed: bool, total_s: float, p99_s: float) -> bool:
-        """Whether an exchange of this length becomes a trace; `p99_s` is that of its backend so far."""
-        if not self.traces:
-            return False
+    def befell(self, failed: bool, total_s: float, p99_s: float) -> bool:
+        """Whether an exchange of this length is worth a trace whatever the draw; `p99_s` is that of its backend."""
         settings = self._settings
-        return (
-            sampled
-            or (failed and settings.errors)
-            or total_s > settings.slow
-            or (settings.over_p99 and total_s > p99_s)
+        return self.traces and (
+            (failed and settings.errors) or total_s > settings.slow or (settings.over_p99 and total_s > p99_s)
         )
+
+    def traced(self, drawn: int, sampled: bool, befell: bool, spans: int) -> bool:
+        """Whether an exchange of so many spans becomes a trace, being `sampled`, by the draw or the caller, or worth it
+        for what `befell` it. Those for which the rate has no room are counted."""
+        if not self.traces or not (sampled or befell or drawn == BEYOND):
+            return False
+        now = monotonic()
+        if drawn == DRAWN:
+            self._allowance.spend(now, spans)  # there was room at the head, and its backends took part
+            return True
+        if (drawn != BEYOND or befell) and self._allowance.take(now, spans, 0.0 if befell else self._reserve):
+            return True
+        self._lose(spans)
+        return False
 
     def logged(self, failed: bool) -> bool:
         """Whether an exchange becomes a line of the access log."""
@@ -71,7 +97,7 @@ class Teller:
 
     def refuse(self, context: Context, failure: Failure, status: int, id: bytes, client: str, port: Port) -> None:
         """Tell of a request that was refused by its head alone: nothing of it is known to be what it seems."""
-        traced = self.traced(False, True, 0.0, 0.0)
+        traced = self.traced(NOT_DRAWN, False, self.befell(True, 0.0, 0.0), 1)
         logged = self.logged(True)
         if traced or logged:
             self.offer(telling.refusal(traced, logged, context, failure, status, id, client, port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 from understudy.config.compile import compile_snapshot
@@ -33,14 +34,18 @@ def many_routes() -> bytes:
 
 
 def test_ten_thousand_routes_load_and_compile_within_a_second() -> None:
-    """The best of three in CPU time: the bound is for the work, not for what else the machine does. It takes 0.5 s."""
+    """The best of five in CPU time: the bound is for the work, not for what else the machine does, nor for the objects
+    of other tests, that the collector would look at again and again. It takes 0.6 s."""
     data = many_routes()
     took = []
-    for _ in range(3):
+    gc.collect()
+    gc.freeze()
+    for _ in range(5):
         began = time.process_time()
         loaded = load_bytes(data, file="u.yaml", base="/")
         snapshot = compile_snapshot(decode(loaded.wire), FakeServices(), version=1, workers=1, base="/")
         took.append(time.process_time() - began)
+    gc.unfreeze()
     assert len(snapshot.routes) == ROUTES
     found = snapshot.match(Request(b"GET", b"/v2/models/m9999/infer", b"", []))
     assert found is not None and found.name == "model-9999"

@@ -85,7 +85,8 @@ def test_every_shadow_has_an_equal_share_and_at_least_one_copy(count: int, reque
     with lane_of(shares(count, max_requests=requests, max_bytes=3000, rate_per_s=30.0)) as (lane, _, _):
         assert lane.max_requests == most
         assert lane.max_bytes == 3000 // count
-        assert lane.rate_per_s == 30.0 / count
+        assert lane.allowance is not None
+        assert lane.allowance.rate_per_s == 30.0 / count
 
 
 def test_the_idempotency_key_of_a_copy_is_one_of_its_own() -> None:

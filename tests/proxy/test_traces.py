@@ -12,6 +12,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.kit.ask import status, until
 from tests.kit.program import Program, running
 
 CONFIG = """
@@ -136,3 +137,18 @@ def test_only_what_befell_is_told_where_nothing_is_sampled(tmp_path: Path) -> No
     assert len(spans) == 12, "its shadow answered another status"
     told = {(span.trace_id.hex(), span.span_id.hex(), "00") for span in spans if span.kind == CLIENT}
     assert told == live.parents() | shadow.parents(), "backends were told the truth: it was not sampled"
+
+
+def test_what_the_rate_has_no_room_for_is_no_trace_anywhere_and_counted(tmp_path: Path) -> None:
+    with seen() as live, seen() as shadow, seen() as collector:
+        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "1, rate: 24")
+        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+        with running(text, tmp_path, environment=environment) as program:
+            ask(program, 60)
+            sampled = {trace_id for trace_id, _, flags in live.parents() if flags == "01"}
+            collector.wait_spans(3 * len(sampled))
+            until(lambda: status(program)["lost"].get("spans_beyond_rate") == 3 * (60 - len(sampled)))
+        spans = collector.spans()
+    assert 8 <= len(sampled) < 60, "a second's worth of 24, and what time added"
+    assert {span.trace_id.hex() for span in spans} == sampled
+    assert len(spans) == 3 * len(sampled)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from time import monotonic
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from understudy.config.compile_telemetry import flags, telemetry
 from understudy.config.schema import convert
 from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
-from understudy.proxy.telemetry.account import Waiting, is_failure
+from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting, is_failure
 from understudy.proxy.telemetry.teller import Teller
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
@@ -30,11 +31,12 @@ settings = st.builds(
 )  # fmt: skip
 
 
-def teller(settings: Telemetry, random: Callable[[], float] = lambda: 0.5) -> Teller:
+def teller(settings: Telemetry, random: Callable[[], float] = lambda: 0.5, lost: list[int] | None = None) -> Teller:
     loop = asyncio.new_event_loop()
     waiting = Waiting(Wheel(loop))  # for nobody
     loop.close()
-    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, waiting)
+    lose = ([] if lost is None else lost).append
+    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, lose, waiting)
 
 
 def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
@@ -96,7 +98,47 @@ def test_every_reason_to_trace_is_enough_and_none_is_none(
         total_s > chosen.slow,
         chosen.over_p99 and total_s > p99_s,
     )
-    assert teller(chosen).traced(sampled, failed, total_s, p99_s) == (chosen.traces and any(reasons))
+    asked = teller(chosen)
+    befell = asked.befell(failed, total_s, p99_s)
+    assert asked.traced(NOT_DRAWN, sampled, befell, 2) == (chosen.traces and any(reasons))
+
+
+def drawn(asked: Teller) -> bool:
+    """Whether a request is drawn, and told as a trace of two spans."""
+    said = asked.draw(Context(TRACE, SPAN), False)
+    return asked.traced(said, said == DRAWN, False, 2)
+
+
+def test_a_rate_leaves_no_room_for_more_and_counts_what_it_leaves() -> None:
+    lost: list[int] = []
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0), lost=lost)
+    begun = monotonic()
+    told = sum(drawn(asked) for _ in range(50))
+    assert 8 <= told <= 9 + (monotonic() - begun) * 10, "a burst of 20 spans, of which 4 are kept for what befalls"
+    assert sum(lost) == 2 * (50 - told)
+
+
+def test_what_was_not_drawn_for_want_of_room_is_not_passed_on_as_sampled() -> None:
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0))
+    assert flags_of(None, False, asked) == b"01"
+    for _ in range(10):
+        drawn(asked)
+    assert flags_of(None, False, asked) == b"00"
+    assert flags_of(True, True, asked) == b"01", "a caller's word goes on whatever we tell"
+
+
+def test_room_is_kept_for_what_befell() -> None:
+    lost: list[int] = []
+    asked = teller(replace(TRACES, sample=1.0, errors=True, spans_per_s=200.0), lost=lost)
+    while drawn(asked):
+        pass
+    assert not asked.traced(NOT_DRAWN, True, False, 2), "what a caller sampled is nothing special"
+    assert asked.traced(BEYOND, False, True, 2), "drawn in vain, then failed"
+    told = 1
+    while asked.traced(NOT_DRAWN, False, True, 2):
+        told += 1
+    assert told >= 19, "a fifth of 200 spans, less than what was drawn last"
+    assert lost == [2, 2, 2]
 
 
 @given(settings, st.booleans(), st.floats(0, 1, exclude_max=True))
@@ -119,11 +161,11 @@ def compiled(**part: object) -> Telemetry | None:
             "telemetry": part,
         }
     )
-    return telemetry(document.telemetry)
+    return telemetry(document.telemetry, 2)
 
 
 def test_nothing_is_told_without_a_place_to_tell_it_to() -> None:
-    assert telemetry(None) is None
+    assert telemetry(None, 2) is None
     assert compiled() is None
     assert compiled(traces={"sample": 1.0}) is None, "no otlp"
     assert compiled(otlp={}, traces="off") is None
@@ -131,19 +173,20 @@ def test_nothing_is_told_without_a_place_to_tell_it_to() -> None:
 
 
 def test_what_is_written_is_what_is_told() -> None:
-    assert compiled(otlp={}) == Telemetry(traces=True, sample=0.05, errors=True)
+    assert compiled(otlp={}) == Telemetry(traces=True, sample=0.05, errors=True, spans_per_s=3000.0)
     written = {
         "sample": 0.2,
         "errors": False,
         "slow": "2s",
         "over_p99": True,
+        "rate": 500,
         "shadow": "link",
         "headers": ["X-A", "B"],
     }
     log = {"sample": 0.5, "errors": False, "headers": ["b", "X-C"]}
     assert compiled(otlp={}, traces=written, access_log=log) == Telemetry(
-        traces=True, sample=0.2, errors=False, slow=2.0, over_p99=True, link=True, log=True, log_sample=0.5,
-        log_errors=False, fields=("x-a", "b", "x-c"),
+        traces=True, sample=0.2, errors=False, slow=2.0, over_p99=True, spans_per_s=250.0, link=True, log=True,
+        log_sample=0.5, log_errors=False, fields=("x-a", "b", "x-c"),
     )  # fmt: skip
     assert compiled(otlp={}, traces={"slow": "0s"}) == compiled(otlp={}), "0: none"
     assert compiled(access_log={}) == Telemetry(traces=False, log=True, log_sample=1.0, log_errors=True)
