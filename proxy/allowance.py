@@ -21,9 +21,9 @@ class Allowance:
             self._at = now
         return self._left
 
-    def take(self, now: float, amount: float, keeping: float = 0.0) -> bool:
-        """Take so much, if that leaves so much for others."""
-        if self.left(now) < amount + keeping:
+    def take(self, now: float, amount: float) -> bool:
+        """Take so much, if it is there."""
+        if self.left(now) < amount:
             return False
         self._left -= amount
         return True

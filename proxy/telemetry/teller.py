@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _BURST_S: Final = 1.0
+_LEAST_BURST: Final = 2.0  # so that the slowest rate tells something, now and then
 _RESERVE: Final = 0.2
 """The share of a burst that is left to what befell: a sample of everything must not hide the errors."""
 
@@ -51,7 +52,7 @@ class Teller:
         self.span_id = span_id
         self.offer = offer
         self._lose = lose
-        burst = settings.spans_per_s * _BURST_S
+        burst = max(_LEAST_BURST, settings.spans_per_s * _BURST_S)
         self._allowance = Allowance(settings.spans_per_s, burst)
         self._reserve = burst * _RESERVE
         self.waiting = waiting
@@ -64,7 +65,7 @@ class Teller:
         """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know."""
         if not self.traces or (trusted and spans.parent_id) or self._random() >= self._settings.sample:
             return NOT_DRAWN
-        if self._allowance.left(monotonic()) < self._reserve:
+        if self._allowance.left(monotonic()) < 1.0 + self._reserve:
             return BEYOND
         spans.flags = SAMPLED
         return DRAWN
@@ -81,14 +82,13 @@ class Teller:
         for what `befell` it. Those for which the rate has no room are counted."""
         if not self.traces or not (sampled or befell or drawn == BEYOND):
             return False
-        now = monotonic()
-        if drawn == DRAWN:
-            self._allowance.spend(now, spans)  # there was room at the head, and its backends took part
-            return True
-        if (drawn != BEYOND or befell) and self._allowance.take(now, spans, 0.0 if befell else self._reserve):
-            return True
-        self._lose(spans)
-        return False
+        if drawn != DRAWN:  # else there was room at the head, and its backends took part
+            least = 1.0 + (0.0 if befell else self._reserve)
+            if (drawn == BEYOND and not befell) or self._allowance.left(monotonic()) < least:
+                self._lose(spans)
+                return False
+        self._allowance.spend(monotonic(), spans)
+        return True
 
     def logged(self, failed: bool) -> bool:
         """Whether an exchange becomes a line of the access log."""

@@ -35,13 +35,6 @@ def test_what_is_owed_is_paid_first(owed: int, rate: float) -> None:
     assert allowance.take(paid_at + 1.01 / rate, 1)
 
 
-def test_what_others_need_is_left() -> None:
-    allowance = Allowance(1.0, 10.0)
-    assert allowance.take(1.0, 8, 2.0)
-    assert not allowance.take(1.0, 1, 2.0)
-    assert allowance.take(1.0, 2)
-
-
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     allowance = Allowance(1.0, 10.0)
     allowance.spend(100.0, 10)

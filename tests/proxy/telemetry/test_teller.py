@@ -127,6 +127,13 @@ def test_what_was_not_drawn_for_want_of_room_is_not_passed_on_as_sampled() -> No
     assert flags_of(True, True, asked) == b"01", "a caller's word goes on whatever we tell"
 
 
+def test_the_slowest_rate_tells_something() -> None:
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=1e-6))
+    assert asked.traced(NOT_DRAWN, False, True, 12)
+    assert not asked.traced(NOT_DRAWN, False, True, 1), "for as long as it takes to make up for those"
+    assert drawn(teller(replace(TRACES, sample=1.0, spans_per_s=1e-6)))
+
+
 def test_room_is_kept_for_what_befell() -> None:
     lost: list[int] = []
     asked = teller(replace(TRACES, sample=1.0, errors=True, spans_per_s=200.0), lost=lost)
