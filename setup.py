@@ -53,6 +53,8 @@ COMPILED = (
     "proxy/shadow.py",
     "proxy/telemetry/account.py",
     "proxy/telemetry/count.py",
+    "proxy/telemetry/export/spans.py",
+    "proxy/telemetry/export/wire.py",
     "proxy/telemetry/pairs.py",
     "proxy/telemetry/sketch.py",
     "proxy/telemetry/teller.py",

@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 class Answer(NamedTuple):
     """Over HTTP. `hold` waits for the collector's `release` first; `raw` is sent in place of everything else.
 
-    The body goes on when it is `endless`, a byte every `byte_s` where that is given.
+    The body goes on when it is `endless`, a byte every `byte_s` where that is given; `raw` is sent again and again.
     """
 
     status: int = 200
@@ -122,6 +122,9 @@ def http_collector(tls: ssl.SSLContext | None = None, bound: socket.socket | Non
         def _answer(self, answer: Answer) -> None:
             if answer.raw is not None:
                 self.wfile.write(answer.raw)
+                while answer.endless:
+                    collector.release.wait(answer.byte_s)
+                    self.wfile.write(answer.raw)
                 self.close_connection = True
                 return
             self.send_response(answer.status)

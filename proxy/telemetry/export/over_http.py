@@ -9,9 +9,13 @@ Imports the SDK: only an export that is on may import this module.
 from __future__ import annotations
 
 import math
+import socket
+import threading
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any, Final, TypeAlias
 
 import requests
@@ -22,6 +26,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.metrics.export import MetricsData
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from .outcome import Outcome, why
 from .plan import Target
@@ -61,13 +67,15 @@ class MetricExporter(OTLPMetricExporter):
 
 
 class _Session(requests.Session):
-    """Mutable state: how the last request went."""
+    """Mutable state: how the last request went, and what the environment says, which is read once."""
 
     def __init__(self, target: Target) -> None:
         super().__init__()
+        self._environment: dict[str, Any] | None = None
+        self.auth = _as_configured
         self.begin()
-        if target.server_name is not None:
-            self.mount("https://", _NamedAdapter(target.server_name))
+        self.mount("http://", _Adapter(None))
+        self.mount("https://", _Adapter(target.server_name))
 
     def begin(self) -> None:
         """Forget the request before."""
@@ -83,6 +91,8 @@ class _Session(requests.Session):
         if isinstance(self.verify, str):  # or else REQUESTS_CA_BUNDLE would win over what is configured
             options["verify"] = self.verify
         options["stream"] = True
+        if isinstance(data := options.get("data"), bytes):
+            options["data"] = BytesIO(data)  # is sent in pieces of 16 KiB: the core is anybody's between two
         until_s = time.monotonic() + float(options.get("timeout") or 0)
         try:
             response = super().request(*args, **options)
@@ -94,6 +104,12 @@ class _Session(requests.Session):
         self._kind = response.headers.get("content-type", "")
         self._after_s = _patience_s(response.headers.get("retry-after", ""))
         return response
+
+    def merge_environment_settings(self, *args: Any) -> dict[str, Any]:
+        """Proxies and authorities: the SDK asks for the same URL every time."""
+        if self._environment is None:
+            self._environment = dict(super().merge_environment_settings(*args))
+        return self._environment
 
     def outcome(self, kind: _Answer, rejected: str) -> Outcome:
         """What became of the last request."""
@@ -115,16 +131,73 @@ class _Session(requests.Session):
         return Outcome(rejected=getattr(partial, rejected, 0))
 
 
-class _NamedAdapter(HTTPAdapter):
-    """Asks for, and verifies, another name than the URL's."""
+class _Timely:
+    """A connection whose answer's head is there within the timeout, which begins anew with every byte otherwise.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Mutable state: whether it came too late.
+    """
+
+    sock: Any
+    timeout: Any
+    _late = False
+
+    def getresponse(self) -> Any:
+        """Called by urllib3."""
+        over = threading.Timer(self.timeout, self._cut)
+        over.daemon = True
+        over.start()
+        response = None
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except Exception:
+            if not self._late:
+                raise
+        finally:
+            over.cancel()
+        if self._late:
+            if response is not None:
+                response.close()
+            raise TimeoutError
+        return response
+
+    def _cut(self) -> None:
+        self._late = True
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # of TLS too, from this thread
+
+
+class _Connection(_Timely, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Timely, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Gives up in time, and asks for, and verifies, another name than the URL's where one is configured."""
+
+    def __init__(self, name: str | None) -> None:
+        self._named: dict[str, Any] = {} if name is None else {"server_hostname": name, "assert_hostname": name}
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Called by the constructor."""
-        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **options)
+        super().init_poolmanager(connections, maxsize, block, **self._named, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+def _as_configured(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No credentials of a .netrc: they would win over the header that is configured."""
+    return request
 
 
 def _options(target: Target, session: requests.Session) -> dict[str, Any]:

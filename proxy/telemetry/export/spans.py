@@ -25,6 +25,9 @@ _KNOWN_METHODS: Final = frozenset(
 )
 _NO_FAILURE: Final = frozenset({"complete", "client_gone", "replaced"})  # by the client's or a filter's will
 _NS_PER_MS: Final = 1_000_000
+_RECORD_BYTES: Final = 1500  # without calls, flags and texts of any length
+_CALL_BYTES: Final = 1200
+_FLAG_BYTES: Final = 600
 
 
 class Event(NamedTuple):
@@ -203,6 +206,18 @@ class Spans:
 def count_of(told: ToldExchange) -> int:
     """How many spans `Spans.of` makes of a record, without making them."""
     return told.live_told + sum(_is_told(told, call) for call in told.calls) if told.traced else 0
+
+
+def weight(told: ToldExchange) -> int:
+    """The bytes that a record holds, roughly, and at least those that its spans become."""
+    repeated = _size(told.path) + len(told.trace_state) + len(told.route) + len(told.experiment) + len(told.arm)
+    once = _size(told.method) + sum(map(_size, told.fields.values()))
+    fixed = _RECORD_BYTES + _CALL_BYTES * len(told.calls) + _FLAG_BYTES * len(told.flags)
+    return fixed + once + repeated * (len(told.calls) + 1)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _is_told(told: ToldExchange, call: ToldCall) -> bool:

@@ -187,6 +187,34 @@ def test_an_answer_that_comes_byte_by_byte_is_read_for_no_longer_than_the_timeou
         assert time.monotonic() - begun < 5
 
 
+def test_an_answer_whose_head_never_ends_is_given_up_at_the_timeout() -> None:
+    with http_collector() as collector:
+        collector.answer = lambda _: Answer(raw=b"HTTP/1.1 200 OK\r\nx: a\r\n", endless=True, byte_s=0.05)
+        begun = time.monotonic()
+        outcome = sent(collector)
+        assert time.monotonic() - begun < 5
+    assert outcome.again, outcome
+
+
+def test_no_credentials_of_a_netrc_replace_those_that_are_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    with http_collector() as collector:
+        assert span_sending(target(collector.url, headers=(("authorization", "Bearer ours"),)))(REQUEST) == Outcome()
+        assert collector.seen[0].headers["authorization"] == "Bearer ours"
+
+
+def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_collector() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert span_sending(target("http://collector.test:4318"))(REQUEST) == Outcome()
+        assert proxy.seen[0].path == "http://collector.test:4318/v1/traces"
+
+
 @pytest.mark.parametrize(
     ("code", "again"),
     [
