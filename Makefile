@@ -19,7 +19,7 @@ BIN := .venv/bin
 COMPILED := .venv-compiled
 CAN_COMPILE := $(BIN)/python -c 'import pathlib, shutil, sys, sysconfig; \
 	sys.exit(not (shutil.which("cc") and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))'
-SOURCES := $(wildcard filters/*.py config/*.py config/*/*.py proxy/*.py proxy/*/*.py)
+SOURCES := $(wildcard filters/*.py config/*.py config/*/*.py proxy/*.py proxy/*/*.py proxy/*/*/*.py)
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 NO_PYTHON := with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
 SERVERS := kserve mlserver llama
@@ -51,7 +51,7 @@ pytest: .venv/dev.stamp packages .venv-npm/stamp
 compiled: .venv/dev.stamp packages .venv-npm/stamp
 	@if $(CAN_COMPILE); then \
 		$(MAKE) --no-print-directory $(COMPILED)/stamp && \
-		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
+		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) tests/bench/test_chained.py $(ARGS); \
 	else echo "no C compiler or no Python.h: the compiled data plane is not tested here"; fi
 
 e2e: .venv/dev.stamp .venv-npm/stamp  ## the same bytes with and without the proxy, over real model servers; their traces

@@ -1,8 +1,9 @@
 """Every trace exported: what it does to latency, while the collector answers and while it hangs, and what is lost.
 
 The plain route, so that an exchange is two spans. Latency at half of the peak of the one that traces everything, the
-same rate for all, in turns: without telemetry, with a collector that answers, with one that never does; all of it on
-one core, and then with control on the other one, beside load and backends, so that the worker is seen alone.
+same rate for all, in short turns: without telemetry, with a collector that answers, with one that never does; all of it
+on one core, and then with control on the other one, so that the worker is seen alone. Load and backends come before
+control and the collector there.
 Capacity: a constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever
 does not arrive must be counted.
 """
@@ -22,6 +23,7 @@ from .chained import documents
 from .figures import paired_ratio
 from .lab import Lab
 from .peers import plain_count, start_variants
+from .processes import coming_first
 from .subjects import Subject, probe
 from .told import spans_lost
 from .traced import EXPORT_S, Collector, start, start_collector, with_traces
@@ -33,15 +35,19 @@ CONNECTIONS = 64
 SPANS = 2  # of an exchange: what was asked, and what the backend was asked
 SPANS_PER_S = 5000.0
 STEADY_S = 10.0
+WINDOW_S = 0.25  # short: in most of them the machine does not stand still
+WARMUP_S = 0.15
+WINDOWS = 3  # times as many as other scenarios have
 GRACE_S = 20.0
-LEFT_S = 1.0  # what is left to be exported must not disturb the next window
+LEFT_S = 0.6  # what is left to be exported must not disturb the next window
 LOOKS = 3  # at the backend, each counted by it: two within a measurement, one behind it
 
 
 def exported(lab: Lab, name: str) -> None:
     """Latency in turns, then capacity. Raises BenchError."""
     with contextlib.ExitStack() as stack:
-        variants = start_variants(stack, lab.cores.load, lab.folder)
+        with coming_first():
+            variants = start_variants(stack, lab.cores.load, lab.folder)
         counts = Counts(partial(plain_count, variants.stable))
         collector, hung = start_collector(lab, stack), start_collector(lab, stack, "hung")
         untraced = start(lab, stack, "understudy", UNTRACED, partial(documents, variants))
@@ -61,7 +67,7 @@ def _latency(lab: Lab, name: str, subjects: Sequence[Subject], rate: float) -> N
     """Windows in turns; each but the first is compared with the one before it."""
     resident = {each.name: usage.memory(each.pids()).resident for each in subjects}
     with lab.awake():
-        for _ in range(lab.options.windows):
+        for _ in range(WINDOWS * lab.options.windows):
             for subject in subjects:
                 _window(lab, name, subject, rate)
                 if subject.name != UNTRACED and subject.child is not None:
@@ -86,10 +92,9 @@ def _peak(lab: Lab, subject: Subject, counts: Counts) -> float:
 
 
 def _window(lab: Lab, name: str, subject: Subject, rate: float) -> None:
-    options = lab.options
-    args = (subject.ports.plain, rate, options.window_s, options.window_warmup_s, CONNECTIONS)
-    with lab.watched(subject) as disturbance:
-        result = lab.generate("openloop", *args, limit_s=options.window_s + options.window_warmup_s + GRACE_S)
+    args = (subject.ports.plain, rate, WINDOW_S, WARMUP_S, CONNECTIONS)
+    with lab.watched(subject) as disturbance, coming_first():
+        result = lab.generate("openloop", *args, limit_s=WINDOW_S + WARMUP_S + GRACE_S)
     figures = {figure: result[figure] for figure in ("latency_p50_us", "latency_p99_us", "max_us")}
     windows = lab.windows(result["began_ns"], result["ended_ns"], disturbance)
     lab.add(name, subject.name, {"rate_per_s": rate, **figures, **windows, **disturbance})

@@ -16,7 +16,7 @@ MAY: dict[str, set[str]] = {
     "config": {"msgspec", "re2", "yaml", "watchfiles", "understudy.filters", "understudy.config"},
     "proxy": {
         "aiohttp", "httptools", "msgspec", "opentelemetry", "redis", "uvloop", "watchfiles", "xxhash", "yaml",
-        "grpc", "requests",  # what the exporters of OpenTelemetry speak through
+        "grpc", "requests", "urllib3",  # what the exporters of OpenTelemetry speak through
         "understudy.filters", "understudy.config", "understudy.proxy",
     },
 }  # fmt: skip
@@ -33,6 +33,7 @@ NOT_IN_WORKERS = (
     "google",
     "grpc",
     "requests",
+    "urllib3",
     "multiprocessing",
     "understudy.config.load",
 )

@@ -80,7 +80,7 @@ def test_the_configuration_of_the_whole_chain_is_valid_and_warns_of_nothing(tmp_
 @pytest.mark.parametrize("name", ["understudy", "envoy"])
 def test_each_contender_mirrors_and_tells(name: str, tmp_path: Path) -> None:
     if name == "envoy":
-        pytest.importorskip("envoy")
+        pytest.importorskip("envoy")  # of the compiled environment, in which this runs once more
     with nothing_left_behind(), contextlib.ExitStack() as stack:
         variants = start_variants(stack, SHARED.load, tmp_path)
         subject = start_configured(stack, name, partial(documents, variants), SHARED.subject, tmp_path)

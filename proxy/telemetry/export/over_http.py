@@ -9,6 +9,7 @@ Imports the SDK: only an export that is on may import this module.
 from __future__ import annotations
 
 import math
+import os
 import socket
 import threading
 import time
@@ -96,6 +97,7 @@ class _Session(requests.Session):
         until_s = time.monotonic() + float(options.get("timeout") or 0)
         try:
             response = super().request(*args, **options)
+            os.sched_yield()
             self._body = _body(response, until_s)
         except Exception as error:
             self._error = error
@@ -147,6 +149,7 @@ class _Timely:
         over.daemon = True
         over.start()
         response = None
+        os.sched_yield()
         try:
             response = super().getresponse()  # type: ignore[misc]
         except Exception:

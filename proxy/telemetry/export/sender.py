@@ -6,6 +6,7 @@ again, ever later, for as long as the load is worth it. What is never taken is c
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -135,7 +136,9 @@ class Sender(ABC, Generic[Batch, Request]):
 
     def _lost_of(self, load: Load[Batch], send: Callable[[Request], Outcome]) -> int:
         """Send it, again and again if need be. Returns how many items were lost."""
+        os.sched_yield()
         request = self._prepared(load.batch)
+        os.sched_yield()
         pause_s = FIRST_PAUSE_S
         while True:
             outcome = send(request)

@@ -21,7 +21,7 @@ MOST_RECORDS: Final = 10_000
 MOST_BYTES: Final = 48 << 20  # as `weight` estimates them
 MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC
 MOST_BYTES_AT_ONCE: Final = 3 << 20  # likewise
-RECORDS_IN_A_ROW: Final = 4  # some 0.1 ms
+RECORDS_IN_A_ROW: Final = 2
 GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in few requests
 
 
