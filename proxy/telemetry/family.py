@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..status import Status
 from .sketch import counts, edges
@@ -20,7 +20,8 @@ Kind: TypeAlias = Literal["counter", "updown", "gauge", "histogram"]
 """An OTLP sum that only grows; one that also shrinks; a value that is not to be added up; a histogram."""
 
 Attributes: TypeAlias = Mapping[str, str]
-Name = TypeVar("Name", bound=tuple[object, ...])
+Values: TypeAlias = tuple[object, ...]
+"""Of attributes, in the order of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Distribution:
     def count(self) -> int:
         """Of all buckets."""
         return sum(self.counts)
+
+
+Value: TypeAlias = float | Distribution | None
+"""Of a point; None: there is none."""
 
 
 class Point(NamedTuple):
@@ -80,18 +85,6 @@ class Bounds:
         """The durations in these buckets: exact but for those within 3 % of a bound."""
         return Distribution(self.seconds, tuple(counts(timed.sketch, self._edges)), timed.sum_s)
 
-    def each(self, named: Iterable[tuple[Name, Timed]]) -> Iterator[tuple[Name, Distribution]]:
-        """Those of which there are any."""
-        return ((name, self.of(timed)) for name, timed in named if timed.sketch)
-
-    def by_class(
-        self, named: Iterable[tuple[tuple[object, ...], Mapping[int, Timed]]]
-    ) -> Iterator[tuple[tuple[object, ...], Distribution]]:
-        """One for each class of status: 2xx; none, where there was no status."""
-        for name, classes in named:
-            for digit, timed in sorted(classes.items()):
-                yield (*name, f"{digit}xx" if digit else "none"), self.of(timed)
-
 
 class Entry(NamedTuple):
     """One line of a table of families: what is always true of it, and where its points come from.
@@ -104,8 +97,7 @@ class Entry(NamedTuple):
     kind: Kind
     attributes: tuple[str, ...]
     help: str
-    points: Callable[[Sources], Iterable[tuple[tuple[object, ...], float | Distribution | None]]]
-    """By attribute values in the order of `attributes`; a value of None is left out."""
+    points: Callable[[Sources], Iterable[tuple[Values, Value]]]
 
     def family(self, sources: Sources) -> Family:
         """With the points of this moment."""

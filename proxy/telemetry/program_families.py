@@ -3,61 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Final
 
-from .family import Entry, Sources
+from ..status import Listener, Pool, Process
+from .family import Entry, Sources, Values
+from .rows import Rows
 
-_Values: TypeAlias = tuple[object, ...]
 _POOL: Final = ("backend", "endpoint", "role")
 _STATES: Final = ("active", "idle", "connecting")
+_POOLS: Final = Rows[Pool](lambda sources: sources.status.pools, lambda each: (each.backend, each.endpoint, each.role))
+_LISTENERS: Final = Rows[Listener](lambda sources: sources.status.listeners, lambda each: (each.name,))
+_PROCESSES: Final = Rows[Process](lambda sources: sources.status.processes, lambda each: (each.name,))
 
 
-def _connections(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for each in sources.status.pools:
-        for state in _STATES:
-            yield (each.backend, each.endpoint, each.role, state), getattr(each, state)
-
-
-def _workers(sources: Sources) -> Iterator[tuple[_Values, int]]:
+def _workers(sources: Sources) -> Iterator[tuple[Values, int]]:
     yield ("wanted",), sources.status.workers_wanted
     yield ("serving",), sources.status.workers_serving
 
 
-def _reloads(sources: Sources) -> Iterator[tuple[_Values, int]]:
+def _reloads(sources: Sources) -> Iterator[tuple[Values, int]]:
     yield ("accepted",), sources.status.config.version
     yield ("rejected",), sources.rejected
-
-
-def _lags(sources: Sources) -> Iterator[tuple[_Values, float | None]]:
-    for each in sources.status.processes:
-        yield (each.name,), None if each.lag_ms is None else each.lag_ms / 1000
 
 
 PROGRAM: Final = (
     Entry(
         "understudy.pool.connections", "{connection}", "updown", (*_POOL, "state"), "Connections to an endpoint.",
-        _connections,
+        _POOLS.values(lambda each: (((state,), getattr(each, state)) for state in _STATES)),
     ),
     Entry(
         "understudy.pool.pending_requests", "{request}", "updown", _POOL, "Requests that wait for a connection.",
-        lambda sources: (((each.backend, each.endpoint, each.role), each.pending) for each in sources.status.pools),
+        _POOLS.value(lambda each: each.pending),
     ),
     Entry(
         "understudy.endpoint.up", "", "gauge", _POOL, "Whether an endpoint is used.",
-        lambda sources: (((each.backend, each.endpoint, each.role), int(each.up)) for each in sources.status.pools),
+        _POOLS.value(lambda each: int(each.up)),
     ),
     Entry(
         "understudy.listener.connections", "{connection}", "updown", ("listener",), "Open connections of callers.",
-        lambda sources: (((each.name,), each.open) for each in sources.status.listeners),
+        _LISTENERS.value(lambda each: each.open),
     ),
     Entry(
         "understudy.listener.accepted", "{connection}", "counter", ("listener",), "Connections accepted.",
-        lambda sources: (((each.name,), each.accepted) for each in sources.status.listeners),
+        _LISTENERS.value(lambda each: each.accepted),
     ),
     Entry(
         "understudy.listener.refused", "{connection}", "counter", ("listener",),
         "Connections refused over the listener's limit.",
-        lambda sources: (((each.name,), each.refused) for each in sources.status.listeners),
+        _LISTENERS.value(lambda each: each.refused),
     ),
     Entry(
         "understudy.events", "{event}", "counter", ("event",), "Rare events, by name.",
@@ -91,14 +84,15 @@ PROGRAM: Final = (
     ),
     Entry(
         "process.memory.usage", "By", "updown", ("process",), "Resident memory of a process.",
-        lambda sources: (((each.name,), each.memory_bytes) for each in sources.status.processes),
+        _PROCESSES.value(lambda each: each.memory_bytes),
     ),
     Entry(
         "process.cpu.time", "s", "counter", ("process",), "CPU time of a process; a replaced worker starts at 0.",
-        lambda sources: (((each.name,), each.cpu_s) for each in sources.status.processes),
+        _PROCESSES.value(lambda each: each.cpu_s),
     ),
     Entry(
         "understudy.process.loop_lag", "s", "gauge", ("process",),
-        "How late the event loop's timer was when last looked.", _lags,
+        "How late the event loop's timer was when last looked.",
+        _PROCESSES.value(lambda each: None if each.lag_ms is None else each.lag_ms / 1000),
     ),
 )  # fmt: skip

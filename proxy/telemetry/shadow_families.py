@@ -2,186 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
-from .family import Distribution, Entry, Sources
-from .stats import CallStats, CopyStats
+from ..status import Keys
+from .family import Entry, Sources, Values
+from .rows import Calls, Rows
+from .stats import CopyStats
 from .totals import BREAKERS
 
 if TYPE_CHECKING:
-    from ..comparison.view import Comparison
+    from ..comparison.view import Arm, Comparison
 
-_Values: TypeAlias = tuple[object, ...]
 _COPY: Final = ("route", "shadow")
 _SHADOW: Final = ("route", "backend", "version")
 _PAIR: Final = ("route", "live", "shadow")
+_ARM: Final = ("route", "experiment", "arm", "backend", "version")
 _VERDICTS: Final = ("slower", "faster", "same", "undecided")
 
 
-def _copies(sources: Sources) -> Iterator[tuple[_Values, CopyStats]]:
-    return (((each.route, each.shadow), each) for each in sources.copies)
+def _compared(sources: Sources) -> Iterable[Comparison]:
+    return sources.status.comparison.pairs if sources.status.comparison is not None else ()
 
 
-def _outcomes(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for name, each in _copies(sources):
-        yield (*name, "complete"), each.complete
-        yield (*name, "censored"), each.censored
-        for reason, count in sorted(each.dropped.items()):
-            yield (*name, reason), count
+def _arms(sources: Sources) -> Iterable[Arm]:
+    return sources.status.comparison.arms if sources.status.comparison is not None else ()
 
 
-def _shadows(sources: Sources) -> Iterator[tuple[_Values, CallStats]]:
-    for call in sources.calls:
-        if call.key.role == "shadow":
-            yield (call.key.route, call.key.backend, call.key.version), call
+_CALLS: Final = Calls("shadow", lambda key: (key.route, key.backend, key.version))
+_COPIES: Final = Rows[CopyStats](lambda sources: sources.copies, lambda each: (each.route, each.shadow))
+_PAIRS: Final = Rows["Comparison"](_compared, lambda each: (each.route, each.live, each.shadow))
+_KEYS: Final = Rows[Keys](lambda sources: sources.status.keys, lambda each: (each.experiment,))
+_ARMS: Final = Rows["Arm"](_arms, lambda arm: (arm.route, arm.experiment, arm.arm, arm.backend, arm.version))
 
 
-def _durations(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return sources.bounds.by_class((name, call.total) for name, call in _shadows(sources))
+def _outcomes(each: CopyStats) -> Iterator[tuple[Values, int]]:
+    yield ("complete",), each.complete
+    yield ("censored",), each.censored
+    for reason, count in sorted(each.dropped.items()):
+        yield (reason,), count
 
 
-def _first_bytes(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return sources.bounds.each((name, call.first_byte) for name, call in _shadows(sources))
+def _ratios(each: Comparison) -> Iterator[tuple[Values, float | None]]:
+    for measure in ("total", "first_byte", "time_to_first_token", "time_per_output_chunk"):
+        found = getattr(each.latency_ms, measure)
+        for bound in ("estimate", "low", "high") if found is not None else ():
+            yield (measure, bound), getattr(found.ratio, bound)
 
 
-def _first_tokens(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return sources.bounds.each((name, call.first_token) for name, call in _shadows(sources))
-
-
-def _per_chunk(sources: Sources) -> Iterator[tuple[_Values, Distribution]]:
-    return sources.bounds.each((name, call.per_chunk) for name, call in _shadows(sources))
-
-
-def _requests(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for name, call in _shadows(sources):
-        for status, count in sorted(call.statuses.items()):
-            yield (*name, status), count
-
-
-def _failures(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for name, call in _shadows(sources):
-        for reason, count in sorted(call.reasons.items()):
-            yield (*name, reason), count
-
-
-def _pairs(sources: Sources) -> Iterator[tuple[_Values, Comparison]]:
-    compare = sources.status.comparison
-    for each in compare.pairs if compare is not None else ():
-        yield (each.route, str(each.live), str(each.shadow)), each
-
-
-def _ratios(sources: Sources) -> Iterator[tuple[_Values, float | None]]:
-    for name, each in _pairs(sources):
-        for measure in ("total", "first_byte", "time_to_first_token", "time_per_output_chunk"):
-            found = getattr(each.latency_ms, measure)
-            for bound in ("estimate", "low", "high") if found is not None else ():
-                yield (*name, measure, bound), getattr(found.ratio, bound)
-
-
-def _verdicts(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for name, each in _pairs(sources):
-        for verdict in _VERDICTS:
-            yield (*name, verdict), int(each.verdict.state == verdict)
-
-
-def _epoch(sources: Sources) -> Iterator[tuple[_Values, int | None]]:
+def _epoch(sources: Sources) -> Iterator[tuple[Values, int | None]]:
     compare = sources.status.comparison
     if compare is not None and compare.epoch is not None:
         yield (), compare.epoch.id
 
 
-def _keys(sources: Sources) -> Iterator[tuple[_Values, int]]:
-    for each in sources.status.keys:
-        yield (each.experiment, "present"), each.requests
-        yield (each.experiment, "missing"), each.missing
-
-
-def _shares(sources: Sources) -> Iterator[tuple[_Values, float | None]]:
-    compare = sources.status.comparison
-    for arm in compare.arms if compare is not None else ():
-        name = arm.route, arm.experiment, arm.arm, arm.backend, arm.version
-        yield (*name, "want"), arm.want
-        yield (*name, "got"), arm.got
-
-
 SHADOWS: Final = (
     Entry(
         "understudy.shadow.request.duration", "s", "histogram", (*_SHADOW, "status_class"),
-        "From asking for both calls to the last byte of the shadow's answer.", _durations,
+        "From asking for both calls to the last byte of the shadow's answer.",
+        _CALLS.by_class(lambda call: call.total),
     ),
     Entry(
         "understudy.shadow.request.first_byte", "s", "histogram", _SHADOW,
-        "From asking for both calls to the first byte of the shadow's answer.", _first_bytes,
+        "From asking for both calls to the first byte of the shadow's answer.",
+        _CALLS.durations(lambda call: call.first_byte),
     ),
     Entry(
         "understudy.shadow.request.time_to_first_token", "s", "histogram", _SHADOW,
-        "From asking for both calls to the shadow's first event with content.", _first_tokens,
+        "From asking for both calls to the shadow's first event with content.",
+        _CALLS.durations(lambda call: call.first_token),
     ),
     Entry(
         "understudy.shadow.request.time_per_output_chunk", "s", "histogram", _SHADOW,
-        "Of a shadow's stream of events, the mean time between two with content.", _per_chunk,
+        "Of a shadow's stream of events, the mean time between two with content.",
+        _CALLS.durations(lambda call: call.per_chunk),
     ),
     Entry(
         "understudy.shadow.active_requests", "{request}", "updown", _SHADOW, "Copies that have not ended.",
-        lambda sources: ((name, call.in_flight) for name, call in _shadows(sources)),
+        _CALLS.value(lambda call: call.in_flight),
     ),
     Entry(
         "understudy.shadow.requests", "{request}", "counter", (*_SHADOW, "status"),
-        "Copies that ended, by the shadow's status (0: none).", _requests,
+        "Copies that ended, by the shadow's status (0: none).",
+        _CALLS.counts(lambda call: call.statuses),
     ),
     Entry(
         "understudy.shadow.failures", "{request}", "counter", (*_SHADOW, "reason"),
-        "Copies without the whole answer, by reason.", _failures,
+        "Copies without the whole answer, by reason.",
+        _CALLS.counts(lambda call: call.reasons),
     ),
     Entry(
         "understudy.mirror.exchanges", "{request}", "counter", _COPY,
         "Exchanges that passed a mirror with this shadow.",
-        lambda sources: ((name, each.exchanges) for name, each in _copies(sources)),
+        _COPIES.value(lambda each: each.exchanges),
     ),
     Entry(
         "understudy.mirror.selected", "{copy}", "counter", _COPY, "Copies that condition and percentage asked for.",
-        lambda sources: ((name, each.selected) for name, each in _copies(sources)),
+        _COPIES.value(lambda each: each.selected),
     ),
     Entry(
         "understudy.mirror.copies", "{copy}", "counter", (*_COPY, "outcome"),
-        "Selected copies by what became of them; a reason: never sent.", _outcomes,
+        "Selected copies by what became of them; a reason: never sent.",
+        _COPIES.values(_outcomes),
     ),
     Entry(
         "understudy.mirror.held", "By", "updown", _COPY, "Bytes of bodies kept for copies that lag.",
-        lambda sources: ((name, each.held_bytes) for name, each in _copies(sources)),
+        _COPIES.value(lambda each: each.held_bytes),
     ),
     Entry(
         "understudy.mirror.breaker", "", "gauge", _COPY,
         "Of the worker where it is worst: 0 closed, 1 probing, 2 open.",
-        lambda sources: ((name, BREAKERS.index(each.breaker)) for name, each in _copies(sources)),
+        _COPIES.value(lambda each: BREAKERS.index(each.breaker)),
     ),
     Entry(
         "understudy.pair.latency_ratio", "1", "gauge", (*_PAIR, "measure", "bound"),
-        "Shadow over live of this epoch, and its interval.", _ratios,
+        "Shadow over live of this epoch, and its interval.",
+        _PAIRS.values(_ratios),
     ),
     Entry(
         "understudy.pair.compared", "{pair}", "gauge", _PAIR, "Pairs of this epoch that the ratio is of.",
-        lambda sources: ((name, each.counts.compared) for name, each in _pairs(sources)),
+        _PAIRS.value(lambda each: each.counts.compared),
     ),
-    Entry("understudy.pair.verdict", "", "gauge", (*_PAIR, "verdict"), "1 for the verdict that holds.", _verdicts),
+    Entry(
+        "understudy.pair.verdict", "", "gauge", (*_PAIR, "verdict"), "1 for the verdict that holds.",
+        _PAIRS.values(lambda each: (((verdict,), int(each.verdict.state == verdict)) for verdict in _VERDICTS)),
+    ),
     Entry("understudy.epoch", "", "gauge", (), "Number of the epoch since the start.", _epoch),
     Entry(
         "understudy.split.keys", "{request}", "counter", ("experiment", "key"),
-        "Requests for which a split drew, by whether they carried a key.", _keys,
+        "Requests for which a split drew, by whether they carried a key.",
+        _KEYS.values(lambda each: ((("present",), each.requests), (("missing",), each.missing))),
     ),
     Entry(
         "understudy.split.keys_issued", "{request}", "counter", ("experiment",),
         "Requests that were sent a cookie as their key.",
-        lambda sources: (((each.experiment,), each.issued) for each in sources.status.keys),
+        _KEYS.value(lambda each: each.issued),
     ),
     Entry(
         "understudy.split.hottest_key", "1", "gauge", ("experiment",),
         "Share of the most frequent key, too low by 1/64 at most.",
-        lambda sources: (((each.experiment,), each.hottest) for each in sources.status.keys),
+        _KEYS.value(lambda each: each.hottest),
     ),
     Entry(
-        "understudy.split.share", "1", "gauge", ("route", "experiment", "arm", "backend", "version", "share"),
-        "Of an arm: what its weight wants, and what it got in this epoch.", _shares,
+        "understudy.split.share", "1", "gauge", (*_ARM, "share"),
+        "Of an arm: what its weight wants, and what it got in this epoch.",
+        _ARMS.values(lambda arm: ((("want",), arm.want), (("got",), arm.got))),
     ),
 )  # fmt: skip
