@@ -62,6 +62,11 @@ class Logged:
         assert int(told.rpartition(" ")[2]) >= count
         return count
 
+    def untold(self) -> int:
+        """Records that a worker dropped, because control did not read them in time."""
+        count: int = status(self.program)["records_dropped"]
+        return count
+
     def warned(self) -> list[str]:
         """What `understudy status` warns of."""
         found: list[str] = status(self.program)["warnings"]
