@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..telemetry.sketch import add
-from .state import sums_of
+from .state import add_state
 from .sums import Sums
 from .view import SCHEMA, Arm, ArmLatency, ArmState, Compare, Comparison, Epoch, comparison_of, live_ms
 
@@ -97,7 +97,7 @@ def _pairs(kept: Sequence[Compare]) -> list[Comparison]:
     for each in (pair for document in kept for pair in document.pairs):
         assert isinstance(each.state, msgspec.Struct), "`read` has seen to it"
         key = (each.route, each.live.backend, each.live.version, each.shadow.backend, each.shadow.version)
-        sums.setdefault(key, Sums()).merge(sums_of(each.state))
+        add_state(sums.setdefault(key, Sums()), each.state)
         former, more = exchanges.get(key, 0), each.counts.exchanges
         exchanges[key] = None if former is None or more is None else former + more
         tolerances[key] = min(tolerances.get(key, each.verdict.tolerance), each.verdict.tolerance)

@@ -1,13 +1,19 @@
 """The mergeable state of a comparison as `/compare` carries it: to be added up over replicas, not to be read.
 
-Sketches count durations by logarithmic bucket (proxy/telemetry/sketch.py); sums are of ln(shadow / live).
+Its fields are those of the sums (sums.py), which are classes of their own for the sake of speed. Sketches count
+durations by logarithmic bucket (proxy/telemetry/sketch.py); sums are of ln(shadow / live).
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from .sums import Sums
+from ..telemetry.sketch import add
+
+if TYPE_CHECKING:
+    from .sums import Series, Sums
 
 
 class SeriesState(msgspec.Struct):
@@ -45,33 +51,18 @@ class State(msgspec.Struct):
     per_chunk: SeriesState = msgspec.field(default_factory=SeriesState)
 
 
-_SERIES = SeriesState.__struct_fields__
-_MEASURES = ("total", "first_byte", "gap", "first_token", "per_chunk")
-_PLAIN = tuple(name for name in State.__struct_fields__ if name not in _MEASURES)
-
-
 def state_of(sums: Sums) -> State:
     """A copy that stays as it is."""
-    state = State()
-    _copy(sums, state)
-    return state
+    return msgspec.convert(sums, State, from_attributes=True)
 
 
-def sums_of(state: State) -> Sums:
-    """The sums that `state_of` copied."""
-    sums = Sums()
-    _copy(state, sums)
-    return sums
-
-
-def _copy(source: Sums | State, target: Sums | State) -> None:
-    for name in _PLAIN:
-        setattr(target, name, _copied(getattr(source, name)))
-    for measure in _MEASURES:
-        of, to = getattr(source, measure), getattr(target, measure)
-        for name in _SERIES:
-            setattr(to, name, _copied(getattr(of, name)))
-
-
-def _copied(value: object) -> object:
-    return dict(value) if isinstance(value, dict) else value
+def add_state(sums: Sums | Series, state: State | SeriesState) -> None:
+    """Add what another one has seen."""
+    for name in state.__struct_fields__:
+        seen, more = getattr(sums, name), getattr(state, name)
+        if isinstance(more, SeriesState):
+            add_state(seen, more)
+        elif isinstance(more, dict):
+            add(seen, more)
+        else:
+            setattr(sums, name, seen | more if isinstance(more, bool) else seen + more)

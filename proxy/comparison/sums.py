@@ -14,7 +14,8 @@ from math import log
 from typing import TYPE_CHECKING, Final
 
 from ..telemetry.pairs import count_of, figures_of, streams_of
-from ..telemetry.sketch import add, insert
+from ..telemetry.sketch import insert
+from .state import SeriesState, State
 
 if TYPE_CHECKING:
     from ..telemetry.records import PairsOfKind
@@ -29,7 +30,7 @@ SIDE: Final = 1000  # a pair of statuses is the number live * SIDE + shadow; cla
 class Series:
     """One measure of the pairs. Mutable state: the sums of d, and sketches of seconds of the same pairs."""
 
-    __slots__ = ("censored", "cut", "high", "high_squares", "live", "low", "low_squares", "pairs", "shadow")
+    __slots__ = SeriesState.__struct_fields__
 
     def __init__(self) -> None:
         self.pairs = 0
@@ -59,18 +60,6 @@ class Series:
         self.high += d
         self.high_squares += d * d
 
-    def merge(self, other: Series) -> None:
-        """Add what another one has seen."""
-        self.pairs += other.pairs
-        self.censored += other.censored
-        self.low += other.low
-        self.low_squares += other.low_squares
-        self.high += other.high
-        self.high_squares += other.high_squares
-        add(self.live, other.live)
-        add(self.shadow, other.shadow)
-        add(self.cut, other.cut)
-
 
 class Sums:
     """One comparison. Mutable state: how many pairs came to what, and the measures of those that can be compared.
@@ -79,10 +68,7 @@ class Sums:
     = `total.pairs` + `tainted` + `live_failed` + `other_class`.
     """
 
-    __slots__ = (
-        "calibration", "censored", "complete", "dropped", "failed", "first_byte", "first_token", "gap", "live_failed",
-        "other_class", "per_chunk", "selected", "sent", "statuses", "tainted", "total",
-    )  # fmt: skip
+    __slots__ = State.__struct_fields__
 
     def __init__(self) -> None:
         self.calibration = False
@@ -180,27 +166,6 @@ class Sums:
             both = live // 100 * SIDE + shadow // 100
             known = self.statuses.get(both)
         self.statuses[both] = pairs if known is None else known + pairs
-
-    def merge(self, other: Sums) -> None:
-        """Add what another one has seen."""
-        self.calibration = self.calibration or other.calibration
-        self.selected += other.selected
-        self.sent += other.sent
-        self.complete += other.complete
-        self.censored += other.censored
-        self.tainted += other.tainted
-        self.live_failed += other.live_failed
-        self.other_class += other.other_class
-        for reason, count in other.dropped.items():
-            self.dropped[reason] = self.dropped.get(reason, 0) + count
-        for reason, count in other.failed.items():
-            self.failed[reason] = self.failed.get(reason, 0) + count
-        add(self.statuses, other.statuses)
-        self.total.merge(other.total)
-        self.first_byte.merge(other.first_byte)
-        self.gap.merge(other.gap)
-        self.first_token.merge(other.first_token)
-        self.per_chunk.merge(other.per_chunk)
 
 
 class Book:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 GAMMA: Final = 1.03
 SHIFT_S: Final = 1e-6  # added before the logarithm, so that zero has a bucket; taken off again when a bucket is read
@@ -19,6 +19,7 @@ OFFSET: Final = -log(SHIFT_S) * SCALE + 1e-9
 SIZE = int(log(31_536_000) * SCALE + OFFSET) + 1  # no call lasts a year: so many buckets a sketch has at most
 
 Sketch: TypeAlias = dict[int, int]
+Key = TypeVar("Key")
 
 
 def insert(sketch: Sketch, seconds: float) -> None:
@@ -27,10 +28,10 @@ def insert(sketch: Sketch, seconds: float) -> None:
     sketch[index] = sketch.get(index, 0) + 1
 
 
-def add(sketch: Sketch, other: Mapping[int, int]) -> None:
-    """Add another sketch's counts to this one."""
-    for index, count in other.items():
-        sketch[index] = sketch.get(index, 0) + count
+def add(counted: dict[Key, int], others: Mapping[Key, int]) -> None:
+    """Add the counts of another sketch, or of any dict, to this one."""
+    for key, count in others.items():
+        counted[key] = counted.get(key, 0) + count
 
 
 def subtract(sketch: Mapping[int, int], earlier: Mapping[int, int]) -> Sketch:

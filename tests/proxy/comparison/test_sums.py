@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy.proxy.comparison.state import State, state_of, sums_of
-from understudy.proxy.comparison.sums import CLIP, MOST_STATUSES, Book, Sums
+from understudy.proxy.comparison.state import SeriesState, State, add_state, state_of
+from understudy.proxy.comparison.sums import CLIP, MOST_STATUSES, Book, Series, Sums
 from understudy.proxy.comparison.view import comparison_of
 from understudy.proxy.telemetry.records import Pair, StreamTimes
 
@@ -58,10 +58,16 @@ def plain(sums: Sums) -> dict[str, Any]:
     return {name: getattr(state, name) for name in State.__struct_fields__ if name not in MEASURES} | {"series": series}
 
 
+def sums_of(state: State) -> Sums:
+    sums = Sums()
+    add_state(sums, state)
+    return sums
+
+
 def added(*parts: Sums) -> Sums:
     total = Sums()
     for each in parts:
-        total.merge(each)
+        add_state(total, state_of(each))
     return total
 
 
@@ -219,6 +225,12 @@ def test_states_added_up_are_one_that_saw_all_in_whatever_order(a: list[Pair], b
     assert plain(added(*parts)) == whole
     assert plain(added(*reversed(parts))) == whole
     assert plain(added(parts[0], added(parts[1], parts[2]))) == whole
+
+
+def test_sums_and_states_have_the_same_fields() -> None:
+    for sums, state in ((Sums(), State), (Series(), SeriesState)):
+        public = {name for name in dir(sums) if not name.startswith("_")}
+        assert {name for name in public if not callable(getattr(sums, name))} == set(state.__struct_fields__)
 
 
 @given(st.lists(PAIRS))
