@@ -12,8 +12,8 @@ import msgspec
 from ..filters.api import FilterConfig
 from ..filters.flags import FlagsConfig
 from .diff_chain import filter_changes
-from .diff_values import out_of_order, place, plain, values
-from .difference import Change, changed, moved
+from .diff_values import in_order, plain, values
+from .difference import Change, changed
 from .schema import Document, RoutePart
 
 Changes = Iterator[Change]
@@ -58,18 +58,8 @@ def _noted(change: Change, note: str) -> Change:
 
 def _routes(old: Sequence[RoutePart], new: Sequence[RoutePart]) -> Changes:
     before, after = {each.name: each for each in old}, {each.name: each for each in new}
-    for name, route in before.items():
-        if name not in after:
-            yield changed(("routes", name), plain(route.match), None)
-    strayed = out_of_order(list(before), list(after))
-    for name, route in after.items():
-        path: Named = ("routes", name)
-        if name not in before:
-            yield changed(path, None, plain(route.match), place(name, list(after)))
-            continue
-        if name in strayed:
-            yield moved(path, f"{place(name, list(after))}; the first route that matches takes a request")
-        yield from _route(path, before[name], route)
+    rule = "the first route that matches takes a request"
+    return in_order(("routes",), before, after, rule, _route, lambda route: plain(route.match))
 
 
 def _route(path: Named, old: RoutePart, new: RoutePart) -> Changes:
@@ -86,23 +76,7 @@ def _route(path: Named, old: RoutePart, new: RoutePart) -> Changes:
         yield changed((*path, "backend"), old.backend, new.backend, *notes, warning=bool(drawn))
     yield from values((*path, "timeout"), old.timeout, new.timeout)
     if old.filters != new.filters:
-        yield from _chain(path, old, new)
-
-
-def _chain(path: Named, old: RoutePart, new: RoutePart) -> Changes:
-    before, after = _named(old.filters), _named(new.filters)
-    for name, config in before.items():
-        if name not in after:
-            yield changed((*path, name), plain(config), None)
-    strayed = out_of_order(list(before), list(after))
-    for name, config in after.items():
-        if name not in before:
-            yield changed((*path, name), None, plain(config), place(name, list(after)))
-            continue
-        if name in strayed:
-            yield moved((*path, name), f"{place(name, list(after))}; filters act in order")
-        if before[name] != config:
-            yield from filter_changes((*path, name), before[name], config)
+        yield from in_order(path, _named(old.filters), _named(new.filters), "filters act in order", filter_changes)
 
 
 def _named(filters: Sequence[FilterConfig]) -> dict[str, FilterConfig]:

@@ -12,8 +12,8 @@ from ..filters.flags import FlagsConfig, Rule
 from ..filters.keys import KeyOf
 from ..filters.mirror import MirrorConfig, Shadow
 from ..filters.split import Arm, SplitConfig
-from .diff_values import out_of_order, place, plain, values
-from .difference import Change, changed, moved
+from .diff_values import in_order, plain, values
+from .difference import Change, changed
 from .key_warnings import sources_of
 from .moves import moving, reshuffled, shares
 
@@ -38,23 +38,15 @@ def filter_changes(path: Named, old: FilterConfig, new: FilterConfig) -> Changes
 def _flags(path: Named, old: FlagsConfig, new: FlagsConfig) -> Changes:
     before, after = {each.flag: each for each in old.rules}, {each.flag: each for each in new.rules}
     renamed = dict(_renamed(before, after))
-    for name, rule in before.items():
+    for change in in_order(path, before, after, "the first matching rule decides", _rule):
+        name = change.path[-1] if len(change.path) == len(path) + 1 else ""
         if name in renamed:
+            rule = before[name]
             drawn = rule.salt is None and 0 < rule.percent < 100
             notes = [f"its name salts its draw: {_ANEW}"] if drawn else []
-            yield changed((*path, name, "flag"), name, renamed[name], *notes, warning=drawn)
-        elif name not in after:
-            yield changed((*path, name), plain(rule), None)
-    strayed = out_of_order(list(before), list(after))
-    for name, rule in after.items():
-        if name not in before:
-            if name not in renamed.values():
-                yield changed((*path, name), None, plain(rule), place(name, list(after)))
-            continue
-        if name in strayed:
-            yield moved((*path, name), f"{place(name, list(after))}; the first matching rule decides")
-        if before[name] != rule:
-            yield from _rule((*path, name), before[name], rule)
+            yield changed((*change.path, "flag"), name, renamed[name], *notes, warning=drawn)
+        elif name not in renamed.values():
+            yield change
 
 
 def _renamed(before: Mapping[str, Rule], after: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:

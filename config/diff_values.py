@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,7 +12,9 @@ from ..filters.flags import BackendFrom
 from ..filters.keys import Key
 from ..filters.matching import Condition, Match
 from ..filters.units import Duration, SecretRef, Size, enc_hook
-from .difference import Change, changed
+from .difference import Change, changed, moved
+
+Part = TypeVar("Part")
 
 _WHOLE = (Match, Condition, SecretRef, Key, BackendFrom)
 """Told as a whole: their parts make no sense alone."""
@@ -47,6 +49,30 @@ def _tidy(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_tidy(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def in_order(
+    path: tuple[str, ...],
+    before: Mapping[str, Part],
+    after: Mapping[str, Part],
+    rule: str,
+    inside: Callable[[tuple[str, ...], Part, Part], Iterator[Change]],
+    told: Callable[[Part], Any] = plain,
+) -> Iterator[Change]:
+    """The changes of a list whose order decides, as `rule` says: what left it, came into it or moved, and what changes
+    `inside` the parts that stay. Parts that come and go are `told` as values."""
+    for name, part in before.items():
+        if name not in after:
+            yield changed((*path, name), told(part), None)
+    strayed = out_of_order(list(before), list(after))
+    for name, part in after.items():
+        if name not in before:
+            yield changed((*path, name), None, told(part), place(name, list(after)))
+            continue
+        if name in strayed:
+            yield moved((*path, name), f"{place(name, list(after))}; {rule}")
+        if before[name] != part:
+            yield from inside((*path, name), before[name], part)
 
 
 def place(name: str, names: list[str]) -> str:
