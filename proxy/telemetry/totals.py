@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Final, TypeVar
 
 from ...filters.keytally import MOST_HOT
 from ...filters.keyuse import KeyUse
 from ..messages import Report
 from .sketch import add
 from .stats import MOST_KEYS, OVERFLOW, SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge, Timed
+
+Key = TypeVar("Key", str, tuple[str, str])
+Told = TypeVar("Told")
 
 
 class Totals:
@@ -50,7 +54,7 @@ class Totals:
         if report is None:
             return
         self._retired_counters.update(report.counters)
-        for gauge in report.gauges.listeners if report.gauges else ():
+        for gauge in _listeners(report):
             _add_listener(self._retired_listeners, gauge)
         for total in self._retired_listeners.values():
             total.open = 0
@@ -108,32 +112,27 @@ class Totals:
 
     def listeners(self) -> list[ListenerGauge]:
         """Connections by listener, summed over workers, dead ones included."""
-        sums: dict[str, ListenerGauge] = {}
-        for gauge in self._retired_listeners.values():
-            _add_listener(sums, gauge)
-        for report in self._reports.values():
-            for gauge in report.gauges.listeners if report.gauges else ():
-                _add_listener(sums, gauge)
-        return [sums[name] for name in sorted(sums)]
+        sums = self._summed(self._retired_listeners, _listeners, _add_listener)
+        return list(sums.values())
 
     def copies(self) -> dict[tuple[str, str], CopyStats]:
         """Fresh sums by route and shadow, in the order of names; the breaker is the one that is worst."""
-        sums: dict[tuple[str, str], CopyStats] = {}
-        for copies in self._retired_copies.values():
-            _add_copies(sums, copies)
-        for report in self._reports.values():
-            for copies in report.copies:
-                _add_copies(sums, copies)
-        return dict(sorted(sums.items()))
+        return self._summed(self._retired_copies, lambda report: report.copies, _add_copies)
 
     def keys(self) -> dict[str, KeyUse]:
         """Fresh sums by experiment, in the order of names."""
-        sums: dict[str, KeyUse] = {}
-        for keys in self._retired_keys.values():
-            _add_keys(sums, keys)
-        for report in self._reports.values():
-            for keys in report.keys:
-                _add_keys(sums, keys)
+        return self._summed(self._retired_keys, lambda report: report.keys, _add_keys)
+
+    def _summed(
+        self,
+        retired: dict[Key, Told],
+        told: Callable[[Report], Iterable[Told]],
+        add_to: Callable[[dict[Key, Told], Told], None],
+    ) -> dict[Key, Told]:
+        """What is `told` in the last reports, added to what those told that are gone, in the order of names."""
+        sums: dict[Key, Told] = {}
+        for each in chain(retired.values(), *map(told, self._reports.values())):
+            add_to(sums, each)
         return dict(sorted(sums.items()))
 
 
@@ -150,10 +149,8 @@ def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> 
     if total is None:
         total = sums[key] = CallStats(key)
     total.in_flight += call.in_flight
-    for status, count in call.statuses.items():
-        total.statuses[status] = total.statuses.get(status, 0) + count
-    for reason, count in call.reasons.items():
-        total.reasons[reason] = total.reasons.get(reason, 0) + count
+    add(total.statuses, call.statuses)
+    add(total.reasons, call.reasons)
     _add_timed(total.first_byte, call.first_byte)
     for digit, timed in call.total.items():
         _add_timed(total.total.setdefault(digit, Timed()), timed)
@@ -168,6 +165,10 @@ def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> 
 def _add_timed(sums: Timed, timed: Timed) -> None:
     add(sums.sketch, timed.sketch)
     sums.sum_s += timed.sum_s
+
+
+def _listeners(report: Report) -> Iterable[ListenerGauge]:
+    return report.gauges.listeners if report.gauges else ()
 
 
 def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:
@@ -189,8 +190,7 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
         total = sums[name] = CopyStats(*name, selected_by_size=[0] * sizes, sent_by_size=[0] * sizes)
     for field in ("exchanges", "selected", "sent", "complete", "censored", "held_bytes"):
         setattr(total, field, getattr(total, field) + getattr(copies, field))
-    for reason, count in copies.dropped.items():
-        total.dropped[reason] = total.dropped.get(reason, 0) + count
+    add(total.dropped, copies.dropped)
     for at, count in enumerate(copies.selected_by_size):
         total.selected_by_size[at] += count
     for at, count in enumerate(copies.sent_by_size):
@@ -204,7 +204,6 @@ def _add_keys(sums: dict[str, KeyUse], keys: KeyUse) -> None:
     total.requests += keys.requests
     total.missing += keys.missing
     total.issued += keys.issued
-    for hashed, count in keys.hot.items():
-        total.hot[hashed] = total.hot.get(hashed, 0) + count
+    add(total.hot, keys.hot)
     if len(total.hot) > MOST_HOT:
         total.hot = dict(sorted(total.hot.items(), key=lambda item: item[1], reverse=True)[:MOST_HOT])
