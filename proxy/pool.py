@@ -116,12 +116,20 @@ class Target:
             return True
         return False
 
-    def failed(self, now: float) -> None:
-        """A connection could not be opened: prefer others for a while, the longer the oftener."""
+    def failed(self, now: float, why: str) -> None:
+        """A connection could not be opened: prefer others for a while, the longer the oftener. The log has a line for
+        each such while, not for each request that is refused in it."""
         if now < self.down_until:
-            return  # one of a burst that began before the first of it failed
+            return  # one of a burst that began before the first of it failed, or nobody else is there to be asked
         self.failures += 1
         self.down_until = now + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
+        log.warning("backend %s: cannot connect to %s: %s", self.backend.name, self.label, why)
+
+    def succeeded(self) -> None:
+        """A connection was opened."""
+        if self.failures:
+            self.failures = 0
+            log.info("backend %s: connects to %s again", self.backend.name, self.label)
 
     async def open_connection(self, plane: DataPlane) -> ClientConnection:
         """A new connection. Raises OSError (ssl.SSLError among them) or TimeoutError."""
@@ -331,13 +339,12 @@ class BackendPool:
         target.connecting -= 1
         if usable:
             connection.adopt()
-            target.failures = 0
+            target.succeeded()
             waiter.connected(connection, target)
             return
         target.open -= 1
         target.in_flight -= 1
-        target.failed(self._plane.wheel.now)
-        log.warning("backend %s: cannot connect to %s: %s", self.backend.name, target.label, why)
+        target.failed(self._plane.wheel.now, why)
         self.room()
         waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections import Counter
 from random import Random
@@ -12,7 +13,7 @@ from typing import cast
 import pytest
 
 from tests.kit.configured import Proxy, configured, document, snapshot_of
-from tests.kit.conversation import Message, Peer, on_the_loop, upstream
+from tests.kit.conversation import Message, Peer, Upstream, on_the_loop, upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
@@ -209,6 +210,37 @@ async def test_an_endpoint_that_was_down_is_asked_again_when_it_is_the_only_one(
             call.send(OK)
             assert (await client.message()).status == 200
             server.close()
+
+
+@on_the_loop
+async def test_the_log_tells_that_an_endpoint_is_away_once_a_pause_and_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with upstream() as backend:
+        url = closed_url()
+        label = url.removeprefix("http://")
+        away, back = f"backend stable: cannot connect to {label}: ", f"backend stable: connects to {label} again"
+        with caplog.at_level(logging.INFO, "understudy.proxy.pool"):
+            async with configured(document([url])) as proxy:
+                for _ in range(20):
+                    assert (await (await ask(proxy)).message()).status == 503
+                assert [message.startswith(away) for message in caplog.messages] == [True]
+                while len(caplog.messages) == 1:
+                    assert (await (await ask(proxy)).message()).status == 503
+                assert caplog.messages[1].startswith(away)
+                server = await asyncio.start_server(backend.accepted, "127.0.0.1", int(url.rpartition(":")[2]))
+                call = await _answered(proxy, backend)
+                assert (await one(proxy, call)).status == 200
+                server.close()
+        assert caplog.messages[2:] == [back]
+
+
+async def _answered(proxy: Proxy, backend: Upstream) -> Peer:
+    client = await ask(proxy)
+    call, _ = await backend.call()
+    call.send(OK)
+    assert (await client.message()).status == 200
+    return call
 
 
 async def on_a_stale_connection(proxy: Proxy, call: Peer, request: bytes) -> Peer:
