@@ -124,7 +124,7 @@ class Process(msgspec.Struct):
 
     name: str
     pid: int
-    state: Literal["starting", "serving", "draining"]
+    state: Literal["starting", "serving", "silent", "draining"]  # silent: a worker that should have told something
     uptime_s: float
     memory_bytes: int | None  # resident
     cpu_s: float | None

@@ -21,13 +21,15 @@ def table(rows: Sequence[Sequence[str]], left: int, *, last_left: bool = False) 
 
 
 def milliseconds(p50: float | None, p99: float | None, *, at_least: tuple[bool, bool] = (False, False)) -> str:
-    """p50/p99 in the unit that fits the larger one; "-" for unknown. `at_least`: which of them are lower bounds."""
+    """p50/p99 in the unit that fits the larger one, each in its own where that would make nothing of the smaller one;
+    "-" for unknown. `at_least`: which of them are lower bounds."""
     if p50 is None or p99 is None:
         return "-"
     bounds = tuple("≥" if each else "" for each in at_least)
-    if p99 >= 10_000:
-        return f"{bounds[0]}{p50 / 1000:.1f}/{bounds[1]}{p99 / 1000:.1f} s"
     digits = 0 if p50 >= 10 else 1
+    if p99 >= 10_000:
+        low = f"{p50 / 1000:.1f}" if p50 >= 1_000 else f"{p50:.{digits}f} ms"
+        return f"{bounds[0]}{low}/{bounds[1]}{p99 / 1000:.1f} s"
     return f"{bounds[0]}{p50:.{digits}f}/{bounds[1]}{p99:.{digits}f} ms"
 
 

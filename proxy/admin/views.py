@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -25,9 +25,11 @@ from .redact import redacted
 
 if TYPE_CHECKING:
     from ..control import Control
+    from ..worker_process import WorkerProcess
 
 PROGRAM_VERSION = version("understudy")
 YOUNG_DEATHS_WARN_S = 600.0
+SILENT_TICKS_WARN = 5  # a worker reports every second
 
 
 def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
@@ -180,12 +182,19 @@ def _processes(control: Control) -> list[Process]:
     ]  # fmt: skip
     for _, worker in sorted(control.supervisor.workers.items()):
         memory_bytes, cpu_s = usage(worker.pid)
-        state = "starting" if not worker.serving_version else "draining" if control.state == "draining" else "serving"
         found.append(
-            Process(worker.name, worker.pid, state, round(worker.age_s, 1), memory_bytes, cpu_s,
+            Process(worker.name, worker.pid, _state(control, worker), round(worker.age_s, 1), memory_bytes, cpu_s,
                     round(worker.lag_s * 1000, 3))
         )  # fmt: skip
     return found
+
+
+def _state(control: Control, worker: WorkerProcess) -> Literal["starting", "serving", "silent", "draining"]:
+    if not worker.serving_version:
+        return "starting"
+    if control.state == "draining":
+        return "draining"
+    return "silent" if worker.silent_ticks >= SILENT_TICKS_WARN else "serving"
 
 
 def _warnings(control: Control, status: Status) -> list[str]:
@@ -194,7 +203,13 @@ def _warnings(control: Control, status: Status) -> list[str]:
         found.append(f"only {status.workers_serving} of {status.workers_wanted} workers serve")
     recent_deaths = control.supervisor.deaths_since(time.monotonic() - YOUNG_DEATHS_WARN_S)
     if recent_deaths:
-        found.append(f"{recent_deaths} workers died in the last {YOUNG_DEATHS_WARN_S / 60:.0f} minutes")
+        died = "1 worker" if recent_deaths == 1 else f"{recent_deaths} workers"
+        found.append(f"{died} died in the last {YOUNG_DEATHS_WARN_S / 60:.0f} minutes")
+    found += [
+        f"{each.name} (pid {each.pid}) has said nothing for some seconds: who is connected to it waits"
+        for each in status.processes
+        if each.state == "silent"
+    ]
     if status.config.rejected is not None and status.config.rejected.stands:
         found.append("the configuration file was refused; the one before it serves on")
     found += [f"endpoint {pool.endpoint} of {pool.backend} is down" for pool in status.pools if not pool.up]
@@ -204,4 +219,11 @@ def _warnings(control: Control, status: Status) -> list[str]:
     if status.counters.get("metrics_overflow"):
         found.append(f"more than {MOST_KEYS:,} combinations of names were counted: those past it are one, {OVERFLOW}")
     found += compared.warnings_of(status.copies, status.keys)
+    found += [
+        f"shadow {call.backend} of {call.route} answers nothing, and as many copies are in flight as its budget allows"
+        f" ({call.max_in_flight}): it gets no more"
+        for call in status.calls
+        if call.role == "shadow" and call.max_in_flight and call.in_flight >= call.max_in_flight
+        and call.rate_per_s == 0
+    ]  # fmt: skip
     return found

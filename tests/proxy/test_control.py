@@ -54,7 +54,7 @@ def test_a_killed_worker_is_replaced_within_a_second_and_no_connection_is_refuse
         assert "was killed by SIGKILL" in program.wait_line("replaced at once")
         found = status(program)
         assert (found["worker_restarts"], found["workers_serving"]) == (1, 1)
-        assert found["warnings"] == ["1 workers died in the last 10 minutes"]
+        assert found["warnings"] == ["1 worker died in the last 10 minutes"]
 
 
 class Crowd:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
+from understudy.proxy.admin.views import status_of
 from understudy.proxy.status import Status
+from understudy.proxy.worker_process import WorkerProcess
 
 from tests.kit.pairs import cut, dropped, pair, rehearsal, talks
 from tests.kit.rehearsed import Rehearsed, rehearsed
@@ -196,6 +199,38 @@ def test_a_shadow_s_places_are_its_share_of_the_budget() -> None:
         fed.tell()
         places = {(call.backend, call.role): call.max_in_flight for call in fed.status().calls}
     assert places == {("next", "shadow"): 50, ("canary", "live"): 1024}
+
+
+def test_a_shadow_that_hangs_is_warned_of_before_its_calls_run_out_of_time() -> None:
+    with rehearsed(CONFIG) as fed:
+        hung = fed.stats.call("iris", "next", "9", "shadow")
+        hung.in_flight = 100
+        fed.tell()
+        fed.control.recent.tick(0.0)
+        fed.control.recent.tick(10.0)
+        assert fed.status().warnings == [
+            "shadow next of iris answers nothing, and as many copies are in flight as its budget allows (100):"
+            " it gets no more"
+        ]
+        hung.in_flight = 99
+        fed.tell()
+        assert fed.status().warnings == []
+        hung.in_flight = 100
+        hung.record(200, None, 1.0, 1.0, 1, 1)
+        fed.tell()
+        fed.control.recent.tick(11.0)
+        assert fed.status().warnings == []
+
+
+def test_a_worker_that_tells_nothing_is_not_said_to_serve() -> None:
+    with rehearsed(CONFIG) as fed:
+        worker = SimpleNamespace(name="worker-0", pid=1, serving_version=1, silent_ticks=4, age_s=60.0, lag_s=0.0)
+        fed.control.supervisor.workers[0] = cast(WorkerProcess, worker)
+        assert [each.state for each in status_of(fed.control, {}).processes][1:] == ["serving"]
+        worker.silent_ticks = 5
+        status = status_of(fed.control, {})
+        assert [each.state for each in status.processes][1:] == ["silent"]
+        assert "worker-0 (pid 1) has said nothing for some seconds: who is connected to it waits" in status.warnings
 
 
 def test_a_key_that_most_requests_share_is_warned_of_and_a_fair_spread_is_not() -> None:
