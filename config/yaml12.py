@@ -238,5 +238,14 @@ def _syntax_flaw(text: str, error: yaml.YAMLError) -> Flaw:
     else:
         position = getattr(error, "position", None)
         line = text.encode()[:position].count(b"\n") + 1 if isinstance(position, int) else 1
+    if _begins_with_a_tab(text, line):
+        return Flaw(line, (), "is no valid YAML: the line begins with a tab; allowed: blanks")
     said = f"{problem} ({context})" if context else str(problem)
+    if context in ("while parsing a block collection", "while parsing a block mapping"):
+        said += "; is this line indented as those that it belongs to?"
     return Flaw(line, (), f"is no valid YAML: {said}")
+
+
+def _begins_with_a_tab(text: str, line: int) -> bool:
+    lines = text.split("\n", line)
+    return len(lines) >= line and lines[line - 1].lstrip(" ").startswith("\t")
