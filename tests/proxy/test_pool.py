@@ -20,10 +20,20 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def closed_url() -> str:
-    """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+class Closed:
+    """An address where nobody listens until `sock` does; it stays bound, so that no other program is given it."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.label = f"127.0.0.1:{self.sock.getsockname()[1]}"
+        self.url = f"http://{self.label}"
+
+    def __enter__(self) -> Closed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
 
 
 async def ask(proxy: Proxy, request: bytes = GET) -> Peer:
@@ -175,36 +185,41 @@ async def test_waiting_is_part_of_the_routes_time() -> None:
 @pytest.mark.parametrize("request_bytes", [GET, POST])
 @on_the_loop
 async def test_another_endpoint_is_asked_when_a_connection_is_refused(request_bytes: bytes) -> None:
-    async with upstream() as backend:
-        text = document([closed_url(), backend.url, closed_url()], backend={"balance": "round_robin"})
-        async with configured(text) as proxy:
-            for _ in range(4):
-                client = await ask(proxy, request_bytes)
-                call = backend.connections[0] if backend.connections else await backend.accept()
-                assert (await call.message()).line == request_bytes.partition(b"\r\n")[0]
-                call.send(OK)
-                assert (await client.message()).status == 200
-            assert proxy.stats().statuses == {200: 4}
-            assert len(backend.connections) == 1
-            assert proxy.plane.stats.counters["retries_connect"] >= 1
-            up = Counter(gauge.up for gauge in proxy.plane.gauges().pools)
-            assert up[True] >= 1
+    with Closed() as first, Closed() as last:
+        async with upstream() as backend:
+            await _another_is_asked(request_bytes, backend, [first.url, backend.url, last.url])
+
+
+async def _another_is_asked(request_bytes: bytes, backend: Upstream, urls: list[str]) -> None:
+    text = document(urls, backend={"balance": "round_robin"})
+    async with configured(text) as proxy:
+        for _ in range(4):
+            client = await ask(proxy, request_bytes)
+            call = backend.connections[0] if backend.connections else await backend.accept()
+            assert (await call.message()).line == request_bytes.partition(b"\r\n")[0]
+            call.send(OK)
+            assert (await client.message()).status == 200
+        assert proxy.stats().statuses == {200: 4}
+        assert len(backend.connections) == 1
+        assert proxy.plane.stats.counters["retries_connect"] >= 1
+        up = Counter(gauge.up for gauge in proxy.plane.gauges().pools)
+        assert up[True] >= 1
 
 
 @on_the_loop
 async def test_no_endpoint_can_be_reached() -> None:
-    async with configured(document([closed_url(), closed_url()])) as proxy:
-        answer = await (await ask(proxy, POST)).message()
-        assert (answer.status, answer.get(b"retry-after")) == (503, b"1") and b'"connect_failed"' in answer.body
+    with Closed() as one_, Closed() as other:
+        async with configured(document([one_.url, other.url])) as proxy:
+            answer = await (await ask(proxy, POST)).message()
+            assert (answer.status, answer.get(b"retry-after")) == (503, b"1") and b'"connect_failed"' in answer.body
 
 
 @on_the_loop
 async def test_an_endpoint_that_was_down_is_asked_again_when_it_is_the_only_one() -> None:
-    async with upstream() as backend:
-        url = closed_url()
-        async with configured(document([url])) as proxy:
+    with Closed() as away:
+        async with upstream() as backend, configured(document([away.url])) as proxy:
             assert (await (await ask(proxy)).message()).status == 503
-            server = await asyncio.start_server(backend.accepted, "127.0.0.1", int(url.rpartition(":")[2]))
+            server = await asyncio.start_server(backend.accepted, sock=away.sock)
             client = await ask(proxy)
             call, _ = await backend.call()
             call.send(OK)
@@ -216,23 +231,20 @@ async def test_an_endpoint_that_was_down_is_asked_again_when_it_is_the_only_one(
 async def test_the_log_tells_that_an_endpoint_is_away_once_a_pause_and_that_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with upstream() as backend:
-        url = closed_url()
-        label = url.removeprefix("http://")
-        away, back = f"backend stable: cannot connect to {label}: ", f"backend stable: connects to {label} again"
-        with caplog.at_level(logging.INFO, "understudy.proxy.pool"):
-            async with configured(document([url])) as proxy:
-                for _ in range(20):
-                    assert (await (await ask(proxy)).message()).status == 503
-                assert [message.startswith(away) for message in caplog.messages] == [True]
-                while len(caplog.messages) == 1:
-                    assert (await (await ask(proxy)).message()).status == 503
-                assert caplog.messages[1].startswith(away)
-                server = await asyncio.start_server(backend.accepted, "127.0.0.1", int(url.rpartition(":")[2]))
-                call = await _answered(proxy, backend)
-                assert (await one(proxy, call)).status == 200
-                server.close()
-        assert caplog.messages[2:] == [back]
+    with Closed() as endpoint, caplog.at_level(logging.INFO, "understudy.proxy.pool"):
+        away = f"backend stable: cannot connect to {endpoint.label}: "
+        async with upstream() as backend, configured(document([endpoint.url])) as proxy:
+            asked = 0
+            while asked < 20 or len(caplog.messages) < 2:
+                assert (await (await ask(proxy)).message()).status == 503
+                asked += 1
+            told = list(caplog.messages)
+            assert len(told) < 5 and all(message.startswith(away) for message in told)  # pauses of 0.5, 1, 2, 4 s
+            server = await asyncio.start_server(backend.accepted, sock=endpoint.sock)
+            call = await _answered(proxy, backend)
+            assert (await one(proxy, call)).status == 200
+            server.close()
+        assert caplog.messages[len(told) :] == [f"backend stable: connects to {endpoint.label} again"]
 
 
 async def _answered(proxy: Proxy, backend: Upstream) -> Peer:
