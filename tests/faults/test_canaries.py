@@ -6,13 +6,12 @@ Nor does a shadow get credentials. Fields that the configuration names do appear
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
+from tests.kit import serving
 from tests.kit.ask import get, status, understudy, until
 from tests.kit.program import Program, running
 
@@ -93,38 +92,30 @@ WRONG_REQUESTS = (
 
 
 class Sink:
-    """A backend of OTLP/HTTP that keeps every byte. Mutable state: what came, heads and bodies."""
+    """What a backend of OTLP/HTTP was sent, every byte. Mutable state: heads and bodies."""
 
     def __init__(self) -> None:
         self.heads: list[str] = []
         self.bodies: dict[str, bytes] = {}
-        sink = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                sink.heads.append(f"{self.requestline}\n{self.headers}")
-                sink.bodies[self.path] = sink.bodies.get(self.path, b"") + body
-                self.wfile.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
-                )
+@contextmanager
+def sunk() -> Iterator[Sink]:
+    """One, for the length of the block."""
+    sink = Sink()
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Nobody reads it."""
+    class Handler(serving.Handler):
+        def do_POST(self) -> None:
+            body = self.body()
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            sink.heads.append(f"{self.requestline}\n{self.headers}")
+            sink.bodies[self.path] = sink.bodies.get(self.path, b"") + body
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def close(self) -> None:
-        """It keeps what it has."""
-        self._server.shutdown()
-        self._server.server_close()
+    with serving.serving(Handler) as sink.url:
+        yield sink
 
 
 class Site:
@@ -169,13 +160,14 @@ class Site:
 @contextmanager
 def planted(folder: Path, trust: str) -> Iterator[tuple[Site, Sink]]:
     """At the end the program has stopped, and exported all that it had."""
-    sink, live, shadow = Sink(), Shadow(), Shadow()
-    text = CONFIG.format(live=live.url, shadow=shadow.url, sink=sink.url, trust=trust)
+    live, shadow = Shadow(), Shadow()
     try:
-        with running(text, folder, environment=ENVIRONMENT) as program:
-            yield Site(program, live, shadow), sink
+        with sunk() as sink:
+            text = CONFIG.format(live=live.url, shadow=shadow.url, sink=sink.url, trust=trust)
+            with running(text, folder, environment=ENVIRONMENT) as program:
+                yield Site(program, live, shadow), sink
     finally:
-        for each in (live, shadow, sink):
+        for each in (live, shadow):
             each.close()
 
 
