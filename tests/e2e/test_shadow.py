@@ -18,27 +18,14 @@ from demo.lineup import Server
 from tests.e2e.conftest import Served, model_server
 from tests.e2e.exchange import Answer, Ask, ask, ask_all
 from tests.e2e.test_v2 import INFER, JSON, ROWS, binary_infer, infer
-from tests.kit.ask import get, until
-from tests.kit.program import Program, running
-from tests.kit.strict import Incomplete, Request, read_request
+from tests.kit.program import Program
+from tests.kit.rehearsing import pair_of, rehearsing
+from tests.kit.strict import Request, whole_requests
 
 pytestmark = pytest.mark.e2e
 
 Serve = Callable[[Server], Served]
 JSON_BODY = json.dumps(v2.infer_request("chunked", ROWS[:20])).encode()
-CONFIG = """
-listeners: {{ingress: {{bind: 127.0.0.1:0}}}}
-admin: {{bind: 127.0.0.1:0}}
-backends:
-  stable: {{endpoints: ["{live}"], version: "7"}}
-  next: {{endpoints: ["{shadow}"], version: "9"}}
-routes:
-  - name: iris
-    match: {{path_prefix: /v2/models/iris}}
-    backend: stable
-    filters: [{{type: mirror, to: [{{backend: next}}]}}]
-telemetry: {{access_log: off}}
-"""
 
 
 class Relay:
@@ -55,14 +42,7 @@ class Relay:
 
     def requests(self) -> list[Request]:
         """Every whole request, those of one connection in their order."""
-        found = []
-        for received in [bytes(each) for each in self.received]:
-            at = 0
-            while isinstance(read := read_request(received, at), Request):
-                found.append(read)
-                at = read.end
-            assert isinstance(read, Incomplete), read
-        return found
+        return whole_requests(list(self.received))
 
     def close(self) -> None:
         """Everything."""
@@ -99,8 +79,9 @@ def mirrored(live: tuple[str, int], shadow: tuple[str, int], folder: Path) -> It
     """The program, and what stands between it and the shadow."""
     relay = Relay(shadow)
     try:
-        config = CONFIG.format(live="http://{}:{}".format(*live), shadow=relay.url)
-        with running(config, folder) as program:
+        with rehearsing(
+            folder, "http://{}:{}".format(*live), relay.url, path="/v2/models/iris", telemetry={"access_log": "off"}
+        ) as program:
             yield program, relay
     finally:
         relay.close()
@@ -108,14 +89,7 @@ def mirrored(live: tuple[str, int], shadow: tuple[str, int], folder: Path) -> It
 
 def pairs(program: Program, complete: int) -> dict[str, Any]:
     """The one pair of /compare, once so many copies were answered whole."""
-
-    def found() -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = json.loads(get(program.url("admin") + "/compare")[1])["pairs"]
-        return told
-
-    until(lambda: any(each["counts"]["complete"] >= complete for each in found()), 20)
-    (pair,) = found()
-    return pair
+    return pair_of(program, lambda counts: counts["complete"] >= complete)
 
 
 def body_of(asked: Ask) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from statistics import fmean, median
 from time import monotonic
-from typing import Any
 
 import pytest
 from understudy.proxy.telemetry.tokens import TokenClock
@@ -18,23 +17,12 @@ from tests.e2e.conftest import Served, model_server
 from tests.e2e.exchange import Ask, Event, events
 from tests.e2e.test_llama import chat
 from tests.kit.ask import get, until
-from tests.kit.program import Program, running
+from tests.kit.program import Program
+from tests.kit.rehearsing import pair_of, rehearsing
 
 pytestmark = pytest.mark.e2e
 
 Serve = Callable[[Server], Served]
-CONFIG = """
-listeners: {{ingress: {{bind: 127.0.0.1:0}}}}
-admin: {{bind: 127.0.0.1:0}}
-backends:
-  stable: {{endpoints: ["http://127.0.0.1:{live}"], version: "7"}}
-  next: {{endpoints: ["http://127.0.0.1:{shadow}"], version: "9"}}
-routes:
-  - name: chat
-    match: {{path_prefix: /}}
-    backend: stable
-    filters: [{{type: mirror, to: [{{backend: next}}]}}]
-"""
 STREAMS, TOKENS = 20, 40
 NEAR_MS = 10.0  # a client and the proxy share two processors with two models
 
@@ -78,10 +66,10 @@ def test_every_token_that_is_generated_is_counted_and_nothing_else(serve: Serve,
 def program(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """In front of the stable model, with the slower one as its shadow."""
     folder = tmp_path_factory.mktemp("tokens")
-    with model_server("llama", folder, 2) as shadow, running(
-        CONFIG.format(live=serve("llama").direct[1], shadow=shadow), folder
-    ) as program:  # fmt: skip
-        yield program
+    live = f"http://127.0.0.1:{serve('llama').direct[1]}"
+    with model_server("llama", folder, 2) as shadow:
+        with rehearsing(folder, live, f"http://127.0.0.1:{shadow}", route="chat") as program:
+            yield program
 
 
 def test_the_first_token_and_the_pace_are_what_a_client_sees(program: Program) -> None:
@@ -100,15 +88,10 @@ def test_the_first_token_and_the_pace_are_what_a_client_sees(program: Program) -
     def page() -> list[str]:
         return get(program.url("admin") + "/metrics")[1].splitlines()
 
-    def pairs() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(get(program.url("admin") + "/compare")[1])["pairs"]
-        return found
-
     until(lambda: any(line.startswith("gen_ai") and line.endswith(f" {STREAMS}") for line in page()))
-    until(lambda: sum(each["counts"]["sent"] for each in pairs()) == STREAMS)
+    pair = pair_of(program, lambda counts: counts["sent"] == STREAMS)
     assert -1 < fmean(first_ms) - measured("gen_ai_server_time_to_first_token") < NEAR_MS
     assert abs(fmean(between_ms) - measured("understudy_request_time_per_output_chunk")) < NEAR_MS / TOKENS
-    (pair,) = pairs()
     first, between = (pair["latency_ms"][name] for name in ("time_to_first_token", "time_per_output_chunk"))
     assert first["ratio"]["pairs"] == between["ratio"]["pairs"] == STREAMS
     assert first["live"]["p50"] == pytest.approx(median(first_ms), abs=NEAR_MS)

@@ -8,35 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from tests.kit.ask import status, until, worker_pids
-from tests.kit.program import Program, running
-from tests.kit.strict import Incomplete, Request, Response, read_request
+from tests.kit.program import Program
+from tests.kit.rehearsing import rehearsing
+from tests.kit.serving import Handler, serving
+from tests.kit.strict import Request, Response, read_request, whole_requests
 
 from .peers import Client
 
 MIB = 1024 * 1024
 WITHIN_S = 10.0
-CONFIG = """
-listeners: {{ingress: {{bind: 127.0.0.1:0}}}}
-admin: {{bind: 127.0.0.1:0}}
-drain: {{grace: 1s}}
-backends:
-  stable: {{endpoints: ["{live}"], keep_alive: 60s}}
-  next: {{endpoints: ["{shadow}"], connect_timeout: 200ms, keep_alive: 60s}}
-routes:
-  - name: rehearsed
-    match: {{path_prefix: /}}
-    backend: stable
-    filters:
-      - type: mirror
-        to: [{{backend: next, first_byte_timeout: 400ms, idle_timeout: 400ms, total_timeout: 2s}}]
-        budget: {{requests: 4, bytes: 4MiB}}
-"""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answers = Callable[[socket.socket], None]
 
@@ -65,14 +50,7 @@ class Shadow:
 
     def whole(self) -> list[Request]:
         """Every whole request."""
-        found = []
-        for received in [bytes(each) for each in self.received]:
-            at = 0
-            while isinstance(read := read_request(received, at), Request):
-                found.append(read)
-                at = read.end
-            assert isinstance(read, Incomplete), read
-        return found
+        return whole_requests(list(self.received))
 
     def close(self) -> None:
         """Everything."""
@@ -117,15 +95,7 @@ def says(answer: bytes) -> Answers:
     return lambda sock: sock.sendall(answer)
 
 
-class _Live(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
+class _Live(Handler):
     def do_POST(self) -> None:
         size = self.headers["content-length"]
         content = expected(self.rfile.read(int(size) if size else -1))
@@ -134,9 +104,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """The program's log is read, not this one's."""
 
 
 def expected(body: bytes) -> bytes:
@@ -221,16 +188,17 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearsing(folder: Path, *, listens: bool = True, url: str = "") -> Iterator[Rehearsal]:
+def provoked(folder: Path, *, listens: bool = True, url: str = "") -> Iterator[Rehearsal]:
     """The program, its live backend and S; `url`: where S is to be found instead. At the end nothing is in flight and
     the log is free of alarms."""
-    live = _Live(("127.0.0.1", 0), _Handler)
-    serving = threading.Thread(target=live.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    serving.start()
     shadow = Shadow(listens=listens)
-    config = CONFIG.format(live=f"http://127.0.0.1:{live.server_address[1]}", shadow=url or shadow.url)
     try:
-        with running(config, folder) as program:
+        with serving(_Live) as live, rehearsing(
+            folder, live, url or shadow.url, of_live={"keep_alive": "60s"},
+            of_shadow={"connect_timeout": "200ms", "keep_alive": "60s"},
+            of_copies={"first_byte_timeout": "400ms", "idle_timeout": "400ms", "total_timeout": "2s"},
+            of_mirror={"budget": {"requests": 4, "bytes": "4MiB"}}, drain={"grace": "1s"},
+        ) as program:  # fmt: skip
             rehearsal = Rehearsal(program, shadow)
             try:
                 yield rehearsal
@@ -242,6 +210,3 @@ def rehearsing(folder: Path, *, listens: bool = True, url: str = "") -> Iterator
             assert "Traceback" not in program.stderr and "failed in the proxy" not in program.stderr
     finally:
         shadow.close()
-        live.shutdown()
-        live.server_close()
-        serving.join()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.ask import status, until
 
-from .rehearsal import MIB, Rehearsal, healthy, rehearsing, says
+from .rehearsal import MIB, Rehearsal, healthy, provoked, says
 
 FAULT_18 = "S slow, hung, refusing, resetting, huge, NXDOMAIN"
 FAULT_19 = "S returns 5xx, Set-Cookie, 101"
@@ -100,7 +100,7 @@ def reasons(rehearsal: Rehearsal) -> dict[str, int]:
 @pytest.mark.parametrize("what", DROPPED)
 def test_whatever_s_does_live_is_the_same(tmp_path: Path, row: dict[str, Any], what: str) -> None:
     answers, may_drop, must_count = DROPPED[what]
-    with rehearsing(tmp_path) as rehearsal:
+    with provoked(tmp_path) as rehearsal:
         rehearsal.shadow.answers = answers
         asked = rehearsal.load()
         copies = rehearsal.all_over(asked)
@@ -114,7 +114,7 @@ def test_whatever_s_does_live_is_the_same(tmp_path: Path, row: dict[str, Any], w
 @pytest.mark.fault(18, FAULT_18)
 def test_s_hangs_before_it_reads(tmp_path: Path, row: dict[str, Any]) -> None:
     """The kernel takes small requests whole, and of large ones a part: what it does not take is bounded."""
-    with rehearsing(tmp_path) as rehearsal:
+    with provoked(tmp_path) as rehearsal:
         client = rehearsal.client()
         rehearsal.ask(client, bytes(7 * MIB))
         rehearsal.all_over(1)
@@ -137,7 +137,7 @@ def test_s_hangs_before_it_reads(tmp_path: Path, row: dict[str, Any]) -> None:
 
 @pytest.mark.fault(18, FAULT_18)
 def test_s_refuses(tmp_path: Path, row: dict[str, Any]) -> None:
-    with rehearsing(tmp_path, listens=False) as rehearsal:
+    with provoked(tmp_path, listens=False) as rehearsal:
         copies = rehearsal.all_over(rehearsal.load())
         assert copies["sent"] == 0
         assert {"shadow_error", "breaker_open"} <= set(copies["dropped"])
@@ -148,7 +148,7 @@ def test_s_refuses(tmp_path: Path, row: dict[str, Any]) -> None:
 
 @pytest.mark.fault(18, FAULT_18)
 def test_s_has_no_address(tmp_path: Path, row: dict[str, Any]) -> None:
-    with rehearsing(tmp_path, url="http://nowhere.invalid:9") as rehearsal:
+    with provoked(tmp_path, url="http://nowhere.invalid:9") as rehearsal:
         copies = rehearsal.all_over(rehearsal.load())
         assert copies["sent"] == 0
         assert set(copies["dropped"]) <= {"shadow_error", "budget_requests", "breaker_open"}
@@ -162,7 +162,7 @@ def test_s_has_no_address(tmp_path: Path, row: dict[str, Any]) -> None:
     ids=["5xx", "Set-Cookie", "101", "103", "302"],
 )
 def test_nothing_of_what_s_says_reaches_c(tmp_path: Path, row: dict[str, Any], answer: bytes, seen: int) -> None:
-    with rehearsing(tmp_path) as rehearsal:
+    with provoked(tmp_path) as rehearsal:
         rehearsal.shadow.answers = says(answer)
         client = rehearsal.client()
         for number in range(1, 6):
@@ -180,7 +180,7 @@ def test_nothing_of_what_s_says_reaches_c(tmp_path: Path, row: dict[str, Any], a
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_s_never_hears_an_abandoned_upload_whole(tmp_path: Path, row: dict[str, Any], framing: str, how: str) -> None:
     part = b"~" * 64 * 1024
-    with rehearsing(tmp_path) as rehearsal:
+    with provoked(tmp_path) as rehearsal:
         shadow = rehearsal.shadow
         client = rehearsal.client()
         field = b"Content-Length: 1000000" if framing == "length" else b"Transfer-Encoding: chunked"

@@ -8,7 +8,7 @@ while the meaning is certain (leading zeros of a length, say) is noted in `doubt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from . import strict_grammar as grammar
@@ -27,6 +27,7 @@ __all__ = [
     "read_response",
     "read_responses",
     "split_absolute",
+    "whole_requests",
 ]
 
 Policy: TypeAlias = Callable[[Request], None]
@@ -60,6 +61,16 @@ def read_requests(data: bytes, policy: Policy | None = None) -> tuple[list[Reque
         messages.append(message)
         at = message.end
     return messages, None
+
+
+def whole_requests(streams: Iterable[bytes | bytearray]) -> list[Request]:
+    """All complete requests of these client streams, which may end anywhere. AssertionError for one to refuse."""
+    found = []
+    for stream in streams:
+        requests, rest = read_requests(bytes(stream))
+        assert rest is None or isinstance(rest, Incomplete), rest
+        found += requests
+    return found
 
 
 def read_response(

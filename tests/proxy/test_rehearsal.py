@@ -5,80 +5,40 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.kit.ask import get, status, understudy, until
 from tests.kit.delayed import delayed
-from tests.kit.program import Program, running
+from tests.kit.program import Program
+from tests.kit.rehearsing import answers, compared, pair_of, rehearsing
 
-CONFIG = """\
-listeners: {ingress: {bind: 127.0.0.1:0}}
-admin: {bind: 127.0.0.1:0}
-backends:
-  stable: {endpoints: [LIVE], version: "7"}
-  next: {endpoints: [SHADOW], version: "9"}
-routes:
-  - name: iris
-    match: {path_prefix: /}
-    backend: stable
-    filters:
-      - {type: mirror, to: [{backend: next, first_byte_timeout: 100ms}]}
-"""
 LIVE_S = 0.02
 CLIENTS = 4
 
 
 @contextmanager
-def rehearsing(folder: Path, shadow_s: Callable[[int], float]) -> Iterator[Program]:
+def paced(folder: Path, shadow_s: Callable[[int], float]) -> Iterator[Program]:
     """The program, with a live backend that takes 20 ms and a shadow that takes `shadow_s`."""
-    with ExitStack() as stack:
-        live = stack.enter_context(delayed(lambda number: LIVE_S))
-        shadow = stack.enter_context(delayed(shadow_s))
-        text = CONFIG.replace("LIVE", live).replace("SHADOW", shadow)
-        yield stack.enter_context(running(text, folder))
+    with delayed(lambda number: LIVE_S) as live, delayed(shadow_s) as shadow:
+        with rehearsing(folder, live, shadow, of_copies={"first_byte_timeout": "100ms"}) as program:
+            yield program
 
 
 def load(program: Program, requests: int) -> None:
     """So many requests over a few connections."""
-
-    def one_client() -> None:
-        connection = http.client.HTTPConnection(*program.address("ingress"), timeout=20)
-        for _ in range(requests // CLIENTS):
-            connection.request("POST", "/v2/models/iris/infer", body=b"x" * 100)
-            answer = connection.getresponse()
-            assert (answer.status, answer.read()) == (200, b"done\n")
-        connection.close()
-
-    clients = [threading.Thread(target=one_client) for _ in range(CLIENTS)]
-    for each in clients:
-        each.start()
-    for each in clients:
-        each.join()
-
-
-def compared(program: Program) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(get(program.url("admin") + "/compare")[1])
-    return found
+    assert set(answers(program, requests, CLIENTS, "/v2/models/iris/infer", b"x" * 100)) == {b"done\n"}
 
 
 def wait_pairs(program: Program, selected: int) -> dict[str, Any]:
     """The comparison, as soon as so many pairs have come."""
-
-    def count() -> int:
-        return sum(each["counts"]["selected"] for each in compared(program)["pairs"])
-
-    until(lambda: count() >= selected)
-    (found,) = compared(program)["pairs"]
-    assert isinstance(found, dict)
-    return found
+    return pair_of(program, lambda counts: counts["selected"] >= selected)
 
 
 def test_a_shadow_that_takes_twice_as_long_is_slower(tmp_path: Path) -> None:
-    with rehearsing(tmp_path, lambda number: 2 * LIVE_S) as program:
+    with paced(tmp_path, lambda number: 2 * LIVE_S) as program:
         load(program, 200)
         found = wait_pairs(program, 200)
         ratio = found["latency_ms"]["total"]["ratio"]
@@ -97,7 +57,7 @@ def test_a_shadow_that_takes_twice_as_long_is_slower(tmp_path: Path) -> None:
 
 
 def test_a_shadow_that_hangs_every_other_time_is_slower_by_an_unknown_amount(tmp_path: Path) -> None:
-    with rehearsing(tmp_path, lambda number: 3 * LIVE_S if number % 2 else 0.5) as program:
+    with paced(tmp_path, lambda number: 3 * LIVE_S if number % 2 else 0.5) as program:
         load(program, 240)
         found = wait_pairs(program, 240)
         counts, total = found["counts"], found["latency_ms"]["total"]
@@ -114,7 +74,7 @@ def test_a_shadow_that_hangs_every_other_time_is_slower_by_an_unknown_amount(tmp
 
 def test_connect_is_refused_and_an_upgrade_is_not_mirrored(tmp_path: Path) -> None:
     heard: list[int] = []
-    with rehearsing(tmp_path, lambda number: float(heard.append(number) or 0)) as program:
+    with paced(tmp_path, lambda number: float(heard.append(number) or 0)) as program:
         with socket.create_connection(program.address("ingress"), timeout=10) as client:
             client.sendall(b"CONNECT model:443 HTTP/1.1\r\nHost: model:443\r\n\r\n")
             answer = b"".join(iter(lambda: client.recv(4096), b""))
@@ -138,7 +98,7 @@ def test_connect_is_refused_and_an_upgrade_is_not_mirrored(tmp_path: Path) -> No
 
 
 def test_metrics_keep_shadows_apart(tmp_path: Path) -> None:
-    with rehearsing(tmp_path, lambda number: 0.0) as program:
+    with paced(tmp_path, lambda number: 0.0) as program:
         load(program, 20)
         wait_pairs(program, 20)
 
@@ -156,7 +116,7 @@ def test_metrics_keep_shadows_apart(tmp_path: Path) -> None:
 
 
 def test_a_new_version_begins_a_new_epoch_and_a_changed_header_does_not(tmp_path: Path) -> None:
-    with rehearsing(tmp_path, lambda number: 0.0) as program:
+    with paced(tmp_path, lambda number: 0.0) as program:
         load(program, 20)
         wait_pairs(program, 20)
         file = tmp_path / "understudy.yaml"
@@ -176,7 +136,7 @@ def test_a_new_version_begins_a_new_epoch_and_a_changed_header_does_not(tmp_path
 
 
 def test_documents_of_programs_and_files_are_added_up(tmp_path: Path) -> None:
-    with rehearsing(tmp_path, lambda number: 0.0) as program:
+    with paced(tmp_path, lambda number: 0.0) as program:
         load(program, 20)
         wait_pairs(program, 20)
         address = program.url("admin")

@@ -6,30 +6,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.kit import serving
 from tests.kit.ask import status, until
-from tests.kit.program import Program, running
+from tests.kit.program import Program
+from tests.kit.rehearsing import rehearsing
 
-CONFIG = """
-listeners: {ingress: {bind: 127.0.0.1:0}}
-admin: {bind: 127.0.0.1:0}
-workers: 2
-backends:
-  stable: {endpoints: [LIVE], version: "7"}
-  next: {endpoints: [SHADOW], version: "9"}
-routes:
-  - name: iris
-    match: {path_prefix: /}
-    backend: stable
-    filters: [{type: mirror, to: [{backend: next}]}]
-telemetry:
-  traces: {sample: SAMPLE}
-"""
 SERVER, CLIENT = 2, 3
 WITHIN_S = 15.0
 
@@ -37,37 +23,16 @@ WITHIN_S = 15.0
 class Seen:
     """An HTTP server of any kind. Mutable state: the heads and bodies of the requests that it answered, in order."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.url = ""
         self._more = threading.Condition()
-        seen = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with seen._more:
-                    seen.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                    seen._more.notify_all()
-                self.wfile.write(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Tests read the proxy's log, not this one's."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+    def take(self, head: dict[str, str], body: bytes) -> None:
+        """One more request."""
+        with self._more:
+            self.requests.append((head, body))
+            self._more.notify_all()
 
     def parents(self) -> set[tuple[str, str, str]]:
         """Trace id, span id and flags of each request."""
@@ -89,11 +54,25 @@ class Seen:
 
 @contextmanager
 def seen(status: int = 200) -> Iterator[Seen]:
-    server = Seen(status)
-    try:
-        yield server
-    finally:
-        server.close()
+    each = Seen()
+
+    class Handler(serving.Handler):
+        def do_POST(self) -> None:
+            each.take({name.lower(): value for name, value in self.headers.items()}, self.body())
+            self.wfile.write(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status)
+
+    with serving.serving(Handler) as each.url:
+        yield each
+
+
+@contextmanager
+def traced(folder: Path, live: Seen, shadow: Seen, collector: Seen, **traces: float) -> Iterator[Program]:
+    """The program, of two workers, which tells the collector its spans and nothing else."""
+    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    with rehearsing(
+        folder, live.url, shadow.url, environment=environment, workers=2, telemetry={"traces": traces}
+    ) as program:
+        yield program
 
 
 def ask(program: Program, count: int) -> None:
@@ -107,9 +86,7 @@ def ask(program: Program, count: int) -> None:
 
 def test_every_call_is_a_span_of_the_trace_that_its_backend_was_told(tmp_path: Path) -> None:
     with seen() as live, seen() as shadow, seen() as collector:
-        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "1")
-        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
-        with running(text, tmp_path, environment=environment) as program:
+        with traced(tmp_path, live, shadow, collector, sample=1) as program:
             ask(program, 20)
             collector.wait_spans(60)  # a drain cuts copies that are under way
         spans = collector.spans()
@@ -128,9 +105,7 @@ def test_every_call_is_a_span_of_the_trace_that_its_backend_was_told(tmp_path: P
 
 def test_only_what_befell_is_told_where_nothing_is_sampled(tmp_path: Path) -> None:
     with seen() as live, seen(status=503) as shadow, seen() as collector:
-        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "0")
-        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
-        with running(text, tmp_path, environment=environment) as program:
+        with traced(tmp_path, live, shadow, collector, sample=0) as program:
             ask(program, 4)
             collector.wait_spans(12)
         spans = collector.spans()
@@ -141,9 +116,7 @@ def test_only_what_befell_is_told_where_nothing_is_sampled(tmp_path: Path) -> No
 
 def test_what_the_rate_has_no_room_for_is_no_trace_anywhere_and_counted(tmp_path: Path) -> None:
     with seen() as live, seen() as shadow, seen() as collector:
-        text = CONFIG.replace("LIVE", live.url).replace("SHADOW", shadow.url).replace("SAMPLE", "1, rate: 24")
-        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
-        with running(text, tmp_path, environment=environment) as program:
+        with traced(tmp_path, live, shadow, collector, sample=1, rate=24) as program:
             ask(program, 60)
             sampled = {trace_id for trace_id, _, flags in live.parents() if flags == "01"}
             collector.wait_spans(3 * len(sampled))
