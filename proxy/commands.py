@@ -150,7 +150,10 @@ def _post(options: argparse.Namespace, path: str, timeout_s: float) -> int:
     except msgspec.DecodeError:
         body = {}
     if answer.status < 300:
+        warnings = body.pop("warnings", ())
         print(" ".join(f"{name} {value}" for name, value in body.items() if value))
+        for warning in warnings:
+            print(f"{warning} (warning)", file=sys.stderr)
         return 0
     print(f"understudy: {answer.status}: {body.get('detail', 'no admin API of understudy')}", file=sys.stderr)
     for mistake in body.get("mistakes", ()):

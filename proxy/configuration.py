@@ -48,6 +48,7 @@ class Configuration:
     ) -> None:
         self.path = path
         self.running: Running | None = None
+        self._started: Document | None = None  # what parts that a reload leaves alone still follow
         self.refusal: Refusal | None = None
         self.refusals = 0
         self.base = ""  # the folder that relative paths of what runs start from
@@ -83,7 +84,17 @@ class Configuration:
             raise
         self._listening.commit(planned)
         self.base, self.secret = loaded.base, secret
-        self.running = Running(document, loaded.hash, version, now_text(), tuple(map(str, loaded.warnings)))
+        warnings = (*map(str, loaded.warnings), *self._waits(document))
+        self.running = Running(document, loaded.hash, version, now_text(), warnings)
+
+    def _waits(self, document: Document) -> list[str]:
+        """What it changes that only the next start takes over."""
+        started = self._started = self._started or document
+        return [
+            f"{name}: the change takes effect at the next start"
+            for name in ("admin", "workers")
+            if getattr(document, name) != getattr(started, name)
+        ]
 
     async def reload(self) -> Sequence[str]:
         """Read the file again and serve by it. Returns the mistakes: none, and it runs; else the former one runs on."""
@@ -111,6 +122,3 @@ class Configuration:
         logger.info("configuration v%d (%s) replaces v%d", running.version, running.hash[:6], former.version)
         for warning in running.warnings:
             logger.warning("%s", warning)
-        for name in ("admin", "workers"):
-            if getattr(running.document, name) != getattr(former.document, name):
-                logger.warning("%s: the change takes effect at the next start", name)

@@ -68,6 +68,17 @@ def test_a_bad_file_is_refused_with_its_mistakes_and_shown(backend: HeldBackend,
         assert status(program)["warnings"] == []
 
 
+def test_what_waits_for_the_next_start_is_said_until_it_is_taken_back(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        write(tmp_path, backend, "workers: 2", "workers: 3")
+        for version in (2, 3):
+            code, said, warned = reload(program, tmp_path)
+            assert (code, f"version {version}\n" in said) == (0, True)
+            assert warned == "workers: the change takes effect at the next start (warning)\n"
+        write(tmp_path, backend)
+        assert reload(program, tmp_path)[2] == ""
+
+
 def test_listeners_come_and_go_and_an_open_connection_finishes(backend: HeldBackend, tmp_path: Path) -> None:
     with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
         first = program.address("ingress")
