@@ -122,6 +122,7 @@ def test_what_the_rate_has_no_room_for_is_no_trace_anywhere_and_counted(tmp_path
             collector.wait_spans(3 * len(sampled))
             until(lambda: status(program)["lost"].get("spans_beyond_rate") == 3 * (60 - len(sampled)))
         spans = collector.spans()
-    assert 8 <= len(sampled) < 60, "a second's worth of 24, and what time added"
+    # A worker's second has 12 spans, of which a fifth is kept for what befell: three exchanges, and what time adds.
+    assert 3 <= len(sampled) < 60, "one worker may have had most of them"
     assert {span.trace_id.hex() for span in spans} == sampled
     assert len(spans) == 3 * len(sampled)
