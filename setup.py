@@ -32,6 +32,7 @@ COMPILED = (
     "proxy/chain.py",
     "proxy/comparison/sums.py",
     "proxy/dispatch.py",
+    "proxy/ending.py",
     "proxy/exchange.py",
     "proxy/http1/answering.py",
     "proxy/http1/body.py",

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .pool import BackendPool, Target
     from .telemetry.account import Account
     from .telemetry.count import CallTally
-    from .telemetry.records import StreamTimes
 
 _now: Final = monotonic
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
@@ -41,14 +40,13 @@ class Dispatch(Exchange, Caller, Waiter):
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
     each; `_pool`, where it has a place; `target` and `_call`, the call under way; `_tried`, the targets that could not
     be reached; `_asked`, when a connection was asked for first, monotonic, 0 before; `_settled`, once its answer is
-    decided without the backend, and `_over`, at its end; `account`, where control may be told of it, with the times of
-    its tokens in `stream`.
+    decided without the backend, and `_over`, at its end; `account`, where control may be told of it.
     """
 
     __slots__ = (
         "_asked", "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane",
         "_pool", "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer",
-        "_tried", "_upgrade", "account", "stream", "target",
+        "_tried", "_upgrade", "account", "target",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +71,6 @@ class Dispatch(Exchange, Caller, Waiter):
         self._pool: BackendPool | None = None
         self.target: Target | None = None
         self.account: Account | None = None
-        self.stream: StreamTimes | None = None
         self._tried: list[Target] = []
         self._asked = 0.0
         self._resent = False
@@ -217,7 +214,7 @@ class Dispatch(Exchange, Caller, Waiter):
         """The call is made once more, as a span of its own."""
         if self.account is not None:
             endpoint = None if target is None else target.endpoint
-            self.account.again(self._asked, self._spans, endpoint, failure.reason)
+            self.account.again(self._asked, endpoint, failure.reason)
         self._spans.span_id = self._plane.span_id()
 
     def _released(self) -> CallTally:

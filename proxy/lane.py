@@ -33,13 +33,14 @@ class Lane:
 
     __slots__ = (
         "_key", "_plane", "allowance", "altered", "breaker", "copies", "copy_stats", "held", "loop", "max_bytes",
-        "max_requests", "own", "pool", "route", "shadow", "stats",
+        "max_requests", "own", "pairs", "pool", "route", "shadow", "stats",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, route: str, mirror: Mirror, shadow: Shadow) -> None:
         self._plane = plane
         self.loop = plane.loop
         self.route = route
+        self.pairs = plane.stats.pairs
         self.pool = BackendPool(plane, shadow.backend, "shadow")
         self.breaker = Breaker()
         self.copies: set[Copy] = set()

@@ -15,15 +15,15 @@ from .exchange import Fields
 from .outgoing import trace_headers
 from .shadow import Copy
 from .telemetry.count import NEVER
-from .telemetry.pairs import pack_streams
+from .telemetry.pairs import Figures, Kind, pack_streams
 from .telemetry.stats import SIZE_CLASSES
 
 if TYPE_CHECKING:
     from ..config.snapshot import Backend, Shadow
+    from .ending import Ending
     from .lane import Lane
     from .plane import DataPlane
     from .telemetry.account import Account
-    from .telemetry.records import StreamTimes
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,12 @@ class Mirrored:
     were copies (`_early`); the live answer's times and size as they come, and `over` once the live exchange ended."""
 
     __slots__ = (
-        "_arm", "_config", "_copies", "_early", "_early_ended", "_first_byte", "_gap", "_id", "_last", "_live",
-        "_live_status", "_outcome", "_plane", "_request_bytes", "_route", "_stream", "_total", "account", "asked",
-        "fields", "live_bytes", "over", "refused", "tainted", "waited_for",
+        "_arm", "_config", "_copies", "_early", "_early_ended", "_end", "_first_byte", "_gap", "_id", "_last", "_live",
+        "_outcome", "_plane", "_route", "_total", "account", "asked", "fields", "live_bytes", "over", "refused",
+        "tainted", "waited_for",
     )  # fmt: skip
+
+    _end: Ending  # of the live exchange, once it is `over`
 
     def __init__(self, plane: DataPlane, exchange: Exchange, live: Backend, config: int) -> None:
         self.asked = monotonic()
@@ -57,10 +59,7 @@ class Mirrored:
         self._early: list[bytes] = []
         self._early_ended = False
         self._first_byte = self._last = self._total = self._gap = 0.0
-        self._live_status = 0
         self._outcome = ""
-        self._stream: StreamTimes | None = None
-        self._request_bytes = 0
         self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
     def begin(self, exchange: Exchange, spans: trace.Context, link: bool) -> None:
@@ -148,16 +147,11 @@ class Mirrored:
                 except Exception:
                     self._failed(copy.lane, copy)
 
-    def live_over(
-        self, status: int, reason: str | None, request_bytes: int, stream: StreamTimes | None
-    ) -> list[Copy] | None:
-        """The live exchange has ended: from now on copies are on their own. `reason` is why it was no whole answer,
-        `stream` tells of its tokens since both calls were asked for. Returns the copies, of which some may be over."""
+    def live_over(self, end: Ending) -> list[Copy] | None:
+        """The live exchange has ended: from now on copies are on their own. Returns them; some may be over."""
         self.over = True
-        self._stream = stream
-        self._live_status = status
-        self._outcome = reason or (_BLAMELESS if self._total else "replaced")
-        self._request_bytes = request_bytes
+        self._end = end
+        self._outcome = end.reason or (_BLAMELESS if self._total else "replaced")
         for lane, shadow, why in self.refused:
             self._pair(lane, shadow, None, why)
         copies, self._copies = self._copies, []  # they know us: a cycle that only the collector would find
@@ -166,7 +160,7 @@ class Mirrored:
                 self._pair(copy.lane, copy.shadow, copy, copy.reason)
             else:
                 try:
-                    copy.live_over(reason or "")
+                    copy.live_over(end.reason or "")
                 except Exception:
                     self._failed(copy.lane, copy)
         return copies
@@ -191,34 +185,50 @@ class Mirrored:
 
     def _count_pair(self, lane: Lane, shadow: Shadow, copy: Copy | None, reason: str) -> None:
         """Count the copy and tell control of the pair."""
-        live, stats = self._live, lane.copy_stats
-        sent = copy is not None and copy.sent
-        censored = copy is not None and copy.censored
+        stats = lane.copy_stats
         size = 0
-        while size < len(_SIZES) and self._request_bytes > _SIZES[size]:
+        while size < len(_SIZES) and self._end.received > _SIZES[size]:
             size += 1
         stats.selected += 1
         stats.selected_by_size[size] += 1
-        if sent:
+        if copy is not None and copy.sent:
             stats.sent += 1
             stats.sent_by_size[size] += 1
-            if censored:
+            if copy.censored:
                 stats.censored += 1
             elif not reason:
                 stats.complete += 1
         else:
             stats.dropped[reason] = stats.dropped.get(reason, 0) + 1
         lane.observe()
-        self._plane.stats.pairs.offer(
-            self._route, self._arm, self._config, live.name, live.version, shadow.backend.name, shadow.backend.version,
-            self._live_status, copy.status if copy is not None else 0, self._outcome, reason or _BLAMELESS, sent,
-            censored, self.tainted or (copy is not None and copy.held_back), shadow.calibration, self._id,
-            _ms(self._first_byte), _ms(self._total), _ms(copy.first_byte) if copy is not None else NEVER,
-            copy.total * 1000 if copy is not None and sent else NEVER, _ms(self._gap),
-            _ms(copy.gap) if copy is not None else NEVER, self._request_bytes, self.live_bytes,
-            copy.response_bytes if copy is not None else 0,
-            None if self._stream is None or copy is None else pack_streams(self._stream, copy.stream),
+        lane.pairs.offer(
+            self._kind(shadow, copy, reason or _BLAMELESS), self._figures(copy), self._id, self._streams(copy)
+        )
+
+    def _kind(self, shadow: Shadow, copy: Copy | None, outcome: str) -> Kind:
+        live, heard = self._live, shadow.backend
+        status, sent, censored, tainted = 0, False, False, self.tainted
+        if copy is not None:
+            status, sent, censored, tainted = copy.status, copy.sent, copy.censored, tainted or copy.held_back
+        return (
+            self._route, self._arm, self._config, live.name, live.version, heard.name, heard.version,
+            self._end.status, status, self._outcome, outcome, sent, censored, tainted, shadow.calibration,
         )  # fmt: skip
+
+    def _figures(self, copy: Copy | None) -> Figures:
+        first_byte, total, gap = _ms(self._first_byte), _ms(self._total), _ms(self._gap)
+        received, answered = self._end.received, self.live_bytes
+        if copy is None:
+            return first_byte, total, NEVER, NEVER, gap, NEVER, received, answered, 0
+        copy_total = copy.total * 1000 if copy.sent else NEVER
+        return (
+            first_byte, total, _ms(copy.first_byte), copy_total, gap, _ms(copy.gap), received, answered,
+            copy.response_bytes,
+        )  # fmt: skip
+
+    def _streams(self, copy: Copy | None) -> bytes | None:
+        live = self._end.stream
+        return None if live is None or copy is None else pack_streams(live, copy.stream)
 
 
 def _ms(seconds: float) -> float:

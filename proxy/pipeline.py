@@ -12,24 +12,21 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..filters.api import Failure, Headers, Outcome, Reason, Request, Response
+from ..filters.api import Failure, Headers, Reason, Request, Response
 from . import trace
 from .bodies import Outlet
 from .chain import complete, skipped_from
 from .dispatch import Dispatch
+from .ending import Ending, went_wrong
 from .exchange import PEER, Client
 from .outgoing import last_answer
 from .rescue import problem
-from .telemetry.count import NEVER
 from .telemetry.tokens import TokenClock, clock_of
 
 if TYPE_CHECKING:
     from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
-    from .shadow import Copy
-    from .telemetry.account import Account
-    from .telemetry.count import CallTally
 
 _now: Final = monotonic
 _COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
@@ -342,41 +339,37 @@ class LiveExchange(Dispatch):
             self._call.cancel()
             self._call = None
         stats = self._released()
-        now = _now()
-        total = now - self._started
-        first_byte = self._first_byte - self._started if self._first_byte else NEVER
-        received = self._intake.size if self._intake is not None else len(self.request.content)
-        sent = self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size
-        call = (self._answered or now) - self._asked if self._asked else NEVER
-        tokens = self._tokens
-        if tokens is not None:
-            self.stream = tokens.told(self._asked)
-            stats.record_stream(tokens.first_s(self._started), tokens.between_s())
-        stats.record(self._status, reason, first_byte, total, received, sent, call)
-        endpoint = None if self.target is None else self.target.label
-        if reason is not None:
-            self._plane.stats.fail(self.route, self.backend, endpoint, self._status, reason, self.id, total)
-        copies: list[Copy] | None = None
-        if self._mirrored is not None:
-            copies = self._mirrored.live_over(self._status, reason, received, self.stream)
+        end = self._ending(_now(), reason)
+        if self._tokens is not None:
+            stats.record_stream(self._tokens.first_s(self._started), self._tokens.between_s())
+        stats.record_live(end)
+        if went_wrong(reason):
+            self._plane.stats.fail(self, end)
+        mirrored = self._mirrored
+        copies = mirrored.live_over(end) if mirrored is not None else None
         if self.account is not None:
-            self._account_for(self.account, stats, now, reason, received, sent, copies)
+            self.account.close(self, end, stats, mirrored, copies)
         if self._route.chain.complete:
-            first_byte_ms = first_byte * 1000 if first_byte >= 0.0 else None
-            outcome = Outcome(self._status, reason, self.backend, endpoint, first_byte_ms, total * 1000, received, sent)
-            complete(self, self._route, self._entered, self._skipped, outcome)
+            complete(self, self._route, self._entered, self._skipped, end.outcome(self.backend))
         client = self._client
         if client is not None:
             self._client = None
             client.finished()
 
-    def _account_for(
-        self, account: Account, stats: CallTally, now: float, reason: Reason | None, received: int, sent: int,
-        copies: list[Copy] | None,
-    ) -> None:  # fmt: skip
-        target = self.target or (self._tried[-1] if self._tried else None)
-        account.close(
-            self, self._route, self._spans, self._config, stats, None if target is None else target.endpoint,
-            self._started, self._asked, self._first_byte, self._answered, now, self._status, reason, received, sent,
-            self._mirrored, copies,
-        )  # fmt: skip
+    def _ending(self, now: float, reason: Reason | None) -> Ending:
+        return Ending(
+            route=self._route,
+            config=self._config,
+            target=self.target,
+            tried=self._tried[-1] if self._tried else None,
+            started=self._started,
+            asked=self._asked,
+            first_byte=self._first_byte,
+            answered=self._answered,
+            ended=now,
+            status=self._status,
+            reason=reason,
+            received=self._intake.size if self._intake is not None else len(self.request.content),
+            sent=self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size,
+            stream=self._tokens.told(self._asked) if self._tokens is not None else None,
+        )

@@ -40,14 +40,14 @@ class Copy(Caller, Waiter):
 
     Mutable state: `_held`, chunks that the shadow has yet to take, `_charged`, how many bytes its lane counts for them
     and for what its connection keeps; `_call`, the call under way; `_waits`, whether its answer is ahead of live's;
-    `over` and `reason`, at its end.
+    `over`, `reason` and `censored`, at its end.
     """
 
     __slots__ = (
         "_breaker", "_call", "_charged", "_ended", "_fields", "_finished", "_held", "_last", "_own", "_probes",
-        "_request", "_size", "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "first_byte", "gap",
-        "held_back", "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow", "span_id", "status",
-        "stream", "tokens", "total", "trace_id",
+        "_request", "_size", "_stats", "_target", "_timer", "_waits", "_writable", "_writing", "censored",
+        "first_byte", "gap", "held_back", "lane", "mirrored", "over", "reason", "response_bytes", "sent", "shadow",
+        "span_id", "status", "stream", "tokens", "total", "trace_id",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, mirrored: Mirrored, request: Request, fields: Fields, traced: Headers) -> None:
@@ -60,6 +60,7 @@ class Copy(Caller, Waiter):
         self.sent = False
         self.held_back = False  # its answer had to wait for live's
         self.reason = ""  # why there is no whole answer
+        self.censored = False  # it was cut short, and so counts as at least that slow
         self.status = 0
         self.first_byte = self.total = self.gap = 0.0  # seconds since both calls were asked for; 0: never
         self.response_bytes = 0
@@ -318,6 +319,7 @@ class Copy(Caller, Waiter):
             return
         self.over = True
         self.reason = reason
+        self.censored = self.sent and bool(reason) and reason in CENSORING
         now = monotonic()
         self.total = now - self.mirrored.asked
         if reason and self._last:
@@ -355,11 +357,6 @@ class Copy(Caller, Waiter):
     def request_bytes(self) -> int:
         """How much of the body live was sent while it was under way."""
         return self._size
-
-    @property
-    def censored(self) -> bool:
-        """Whether it was cut short, so that it counts as at least that slow."""
-        return self.sent and self.reason in CENSORING
 
 
 def shadow_fields(fields: Fields, lane: Lane) -> Fields:

@@ -9,18 +9,19 @@ import sys
 from math import exp
 from random import Random
 from time import perf_counter
-from typing import Any
+from typing import TypeAlias
 
 from understudy.proxy import messages
 from understudy.proxy.comparison import sums
 from understudy.proxy.telemetry.count import NEVER
-from understudy.proxy.telemetry.pairs import MOST_WAITING, PairSheet
+from understudy.proxy.telemetry.pairs import MOST_WAITING, Figures, Kind, PairSheet
 
 FRAMES = 20
 REPEATS = 7
+Offered: TypeAlias = tuple[Kind, Figures, bytes, None]
 
 
-def pairs(count: int) -> list[tuple[Any, ...]]:
+def pairs(count: int) -> list[Offered]:
     """As of two live backends and one shadow; one in a hundred was cut, one in fifty dropped."""
     rng = Random(1)
     made = []
@@ -28,24 +29,27 @@ def pairs(count: int) -> list[tuple[Any, ...]]:
         live_ms, shadow_ms = 12 * exp(rng.gauss(0, 0.5)), 15 * exp(rng.gauss(0, 0.5))
         cut, sent = number % 100 == 7, number % 50 != 3
         answered = sent and not cut
-        made.append((
+        kind: Kind = (
             "iris", "stable", 1, "stable" if number % 10 else "canary", "7", "next", "9", 200, 200 if answered else 0,
             "complete", "shadow_timeout" if cut else "complete" if sent else "budget_requests", sent, cut, False, False,
-            b"%032x" % rng.getrandbits(128), live_ms * 0.9, live_ms, shadow_ms * 0.9 if answered else NEVER,
+        )  # fmt: skip
+        figures: Figures = (
+            live_ms * 0.9, live_ms, shadow_ms * 0.9 if answered else NEVER,
             shadow_ms if sent else NEVER, NEVER, NEVER, 1024, 128, 128 if answered else 0,
-        ))  # fmt: skip
+        )  # fmt: skip
+        made.append((kind, figures, b"%032x" % rng.getrandbits(128), None))
     return made
 
 
-def measured(made: list[tuple[Any, ...]]) -> tuple[float, float, float]:
+def measured(made: list[Offered]) -> tuple[float, float, float]:
     """Microseconds per pair: telling, decoding, and adding."""
     book = sums.Book(200, 0)
     sheet = PairSheet()
     frames: list[bytes] = []
     sheet.full = lambda: frames.append(messages.encode(messages.Records([], 0, sheet.take())))
     begun = perf_counter()
-    for values in made:
-        sheet.offer(*values)
+    for offered in made:
+        sheet.offer(*offered)
     told = perf_counter()
     batches = [messages.decode_notice(frame) for frame in frames]
     decoded = perf_counter()

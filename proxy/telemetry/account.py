@@ -12,13 +12,15 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..ending import is_failure
 from ..timers import NEVER
 from ..trace import SAMPLED, Context
 from . import telling
 
 if TYPE_CHECKING:
-    from ...config.snapshot import Endpoint, Route, Shadow
+    from ...config.snapshot import Endpoint, Shadow
     from ...filters.api import Headers
+    from ..ending import Ending
     from ..lane import Lane
     from ..mirrored import Mirrored
     from ..pipeline import LiveExchange
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from ..shadow import Copy
     from ..timers import Wheel
     from .count import CallTally
-    from .records import StreamTimes
     from .teller import Teller
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,6 @@ DRAWN: Final = 1
 BEYOND: Final = 2  # drawn, where the rate of spans had no room left
 
 _now: Final = monotonic
-
-
-def is_failure(status: int, reason: str | None) -> bool:
-    """Whether an exchange that ended so counts as an error: a client that simply left is none."""
-    return status >= 500 or (reason is not None and reason != "client_gone")
 
 
 class Progress:
@@ -107,14 +103,13 @@ class Account(Progress):
 
     `drawn` is what the draw said at the head. Mutable state, beside `Progress`: of the live call, as it goes on, its
     `status` (0: no answer yet), the `attempts` before it, and when it was `asked` for after those; from `close` on, all
-    that the record says of the exchange, without its bodies. Times are monotonic seconds, 0 for never.
+    that the record says of the exchange, and its `end`. Times are monotonic seconds, 0 for never.
     """
 
     __slots__ = (
-        "arm", "asked", "attempts", "authority", "backend", "client", "config", "copies", "drawn", "ended",
-        "endpoint", "experiment", "first_byte", "flags", "headers", "id", "method", "minor", "now", "path", "port",
-        "reason", "received", "refused", "response_status", "route", "scheme", "sent", "server_span_id", "spans",
-        "started", "status", "stream", "tainted", "teller", "version",
+        "arm", "asked", "attempts", "authority", "backend", "client", "copies", "drawn", "end", "experiment", "flags",
+        "headers", "id", "method", "minor", "path", "port", "refused", "scheme", "server_span_id", "spans", "status",
+        "tainted", "teller", "version",
     )  # fmt: skip
 
     id: bytes
@@ -124,33 +119,22 @@ class Account(Progress):
     scheme: bytes
     authority: bytes
     headers: Headers
-    route: Route
     experiment: str
     arm: str
     flags: list[str] | None
-    config: int
-    spans: Context
     backend: str
     version: str
-    endpoint: Endpoint | None
-    started: float
-    first_byte: float  # of the backend's answer
-    ended: float  # likewise
-    now: float
-    response_status: int
-    reason: str
-    received: int
-    sent: int
-    stream: StreamTimes | None
+    end: Ending
     copies: list[Copy]
     refused: list[tuple[Lane, Shadow, str]]
     tainted: bool
     server_span_id: bytes
 
-    def __init__(self, teller: Teller, port: Port, minor: int, drawn: int) -> None:
+    def __init__(self, teller: Teller, spans: Context, port: Port, minor: int, drawn: int) -> None:
         super().__init__()
         self.drawn = drawn
         self.teller = teller
+        self.spans = spans
         self.port = port
         self.minor = minor
         self.asked = 0.0
@@ -161,43 +145,38 @@ class Account(Progress):
     def total(self) -> float:
         """Seconds from when the live call was first asked for to the end of the backend's answer; 0 where it has none,
         or where the client held it back."""
-        if not self.ended or self.tainted:
+        if not self.end.answered or self.tainted:
             return 0.0
-        return self.ended - (self.asked if self.attempts is None else self.attempts[0].asked)
+        return self.end.answered - (self.asked if self.attempts is None else self.attempts[0].asked)
 
-    def again(self, asked: float, spans: Context, endpoint: Endpoint | None, outcome: str) -> None:
+    def again(self, asked: float, endpoint: Endpoint | None, outcome: str) -> None:
         """The live call, that was asked for then at first, failed so, and is made once more."""
         now = _now()
-        attempt = Attempt(spans.span_id, endpoint, self.asked or asked, now, outcome)
+        attempt = Attempt(self.spans.span_id, endpoint, self.asked or asked, now, outcome)
         self.attempts = [attempt] if self.attempts is None else [*self.attempts, attempt]
         self.asked = now
 
     def close(
-        self, exchange: LiveExchange, route: Route, spans: Context, config: int, stats: CallTally,
-        endpoint: Endpoint | None, started: float, asked: float, first_byte: float, ended: float, now: float,
-        status: int, reason: str | None, received: int, sent: int, mirrored: Mirrored | None,
+        self, exchange: LiveExchange, end: Ending, stats: CallTally, mirrored: Mirrored | None,
         copies: list[Copy] | None,
     ) -> None:  # fmt: skip
         """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
         teller = self.teller
-        failed = is_failure(status, reason)
-        befell = teller.befell(failed, now - started, stats.p99_s)
+        failed = is_failure(end.status, end.reason)
+        befell = teller.befell(failed, end.total_s, stats.p99_s)
+        self.asked = self.asked or end.asked
         left = 0
         for copy in copies or ():
             if not copy.over:
                 left += 1
             elif self._disagrees(copy):
                 befell = True
-        traced = teller.traced(self.drawn, spans.flags == SAMPLED, befell, self._spans(copies, asked))
+        traced = teller.traced(self.drawn, self.spans.flags == SAMPLED, befell, self._spans(copies))
         due = self.live_over(traced, teller.logged(failed), left)
         if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
             return
-        self._fill(exchange, route, spans, stats)
-        self.config, self.endpoint = config, endpoint
-        self.started, self.first_byte, self.ended, self.now = started, first_byte, ended, now
-        self.asked = self.asked or asked
-        self.response_status, self.reason = status, reason or ""
-        self.received, self.sent = received, sent
+        self._fill(exchange, stats)
+        self.end = end
         self.copies = copies or []
         self.refused = mirrored.refused if mirrored is not None else []
         self.tainted = mirrored is not None and mirrored.tainted
@@ -230,30 +209,28 @@ class Account(Progress):
 
     def _traces_late(self) -> bool:
         """Whether there is room for a trace of what was none when the live exchange ended."""
-        return self.teller.traced(NOT_DRAWN, False, True, self._spans(self.copies, self.asked))
+        return self.teller.traced(NOT_DRAWN, False, True, self._spans(self.copies))
 
-    def _spans(self, copies: list[Copy] | None, asked: float) -> int:
+    def _spans(self, copies: list[Copy] | None) -> int:
         """How many there are to tell: of the exchange, of its calls, of copies that were not given up unsent."""
         calls = len(self.attempts) if self.attempts is not None else 0
         for copy in copies or ():
             if copy.sent or not copy.over:
                 calls += 1
-        return 1 + calls + (self.asked > 0.0 or asked > 0.0)
+        return 1 + calls + (self.asked > 0.0)
 
     def _disagrees(self, copy: Copy) -> bool:
         return self.teller.errors and copy.status != 0 and self.status not in (0, copy.status)
 
-    def _fill(self, exchange: LiveExchange, route: Route, spans: Context, stats: CallTally) -> None:
+    def _fill(self, exchange: LiveExchange, stats: CallTally) -> None:
         request = exchange.request
         self.id, self.client = exchange.id, exchange.client
         self.method, self.path, self.scheme = request.method, request.path, request.scheme
         self.authority = request.authority
         self.headers = request.headers
-        self.route, self.experiment, self.arm, self.flags = route, exchange.experiment, exchange.arm, exchange.flags
-        self.spans = spans
+        self.experiment, self.arm, self.flags = exchange.experiment, exchange.arm, exchange.flags
         self.server_span_id = b""
         self.backend, self.version = stats.key.backend, stats.key.version
-        self.stream = exchange.stream
 
     def _give(self, late: Copy | None = None) -> None:
         teller = self.teller
@@ -262,7 +239,7 @@ class Account(Progress):
                 self.server_span_id = teller.span_id()
             teller.offer(telling.exchange(self, _now()) if late is None else telling.late(self, late))
         except Exception:  # it must not keep the exchange from ending
-            log.exception("route %s: an exchange cannot be told of", self.route.name)
+            log.exception("route %s: an exchange cannot be told of", self.end.route.name)
 
 
 class Waiting:
@@ -285,7 +262,7 @@ class Waiting:
     def add(self, account: Account) -> None:
         """It is given `PATIENCE_S` after its live exchange ended, unless it is removed before."""
         self._accounts[account] = None
-        until = account.now + PATIENCE_S
+        until = account.end.ended + PATIENCE_S
         if until < self.deadline:
             self.deadline = until
             if until < self.look_s:
@@ -299,7 +276,7 @@ class Waiting:
         """The wheel's call: give what has waited for long enough."""
         now, deadline = self._wheel.now, NEVER
         for account in list(self._accounts):
-            until = account.now + PATIENCE_S
+            until = account.end.ended + PATIENCE_S
             if until <= now:
                 del self._accounts[account]
                 account.give()

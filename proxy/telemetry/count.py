@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .sketch import Sketch, insert
 
 if TYPE_CHECKING:
+    from ..ending import Ending
     from .stats import CallKey
 
 
@@ -92,6 +93,10 @@ class CallTally:
         self.request_bytes += request_bytes
         self.response_bytes += response_bytes
         self.changed = True
+
+    def record_live(self, end: Ending) -> None:
+        """Count one live exchange that is over."""
+        self.record(end.status, end.reason, end.first_byte_s, end.total_s, end.received, end.sent, end.call_s)
 
     def record_stream(self, first_token_s: float, per_chunk_s: float) -> None:
         """Count the tokens' times of one call that is over, before `record`; below 0 for what there was not."""

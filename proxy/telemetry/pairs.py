@@ -15,6 +15,9 @@ from .records import Pair, PairKind, PairsOfKind, StreamTimes
 
 MOST_WAITING: Final = 256  # handed over when so many wait: some 20 us of the worker's loop
 
+Kind: TypeAlias = tuple[str, str, int, str, str, str, str, int, int, str, str, bool, bool, bool, bool]
+"""What a `PairKind` says, in the order of its fields."""
+
 Figures: TypeAlias = tuple[float, float, float, float, float, float, int, int, int]
 """Milliseconds, NEVER for what never came: first byte and total of live, of the shadow, and both gaps. Then bytes: of
 the request, of both answers."""
@@ -27,9 +30,6 @@ _ROW: Final = Struct("6d3q")
 _pack: Final = _ROW.pack
 _STREAMS: Final = Struct("2dq2dq")
 _ID_END: Final = b"\n"  # stands in no request id
-
-_Kind: TypeAlias = tuple[str, str, int, str, str, str, str, int, int, str, str, bool, bool, bool, bool]
-
 
 _NO_STREAM: Final = (NEVER, NEVER, -1)
 
@@ -54,29 +54,18 @@ class PairSheet:
     def __init__(self) -> None:
         self.dropped = 0
         self.full: Callable[[], None] = _nobody  # called when `MOST_WAITING` wait
-        self._kinds: dict[_Kind, _Waiting] = {}
-        self._streaming: dict[_Kind, _Waiting] = {}
+        self._kinds: dict[Kind, _Waiting] = {}
+        self._streaming: dict[Kind, _Waiting] = {}
         self._waiting = 0
 
-    def offer(
-        self, route: str, arm: str, config: int, live: str, live_version: str, shadow: str, shadow_version: str,
-        live_status: int, shadow_status: int, live_outcome: str, shadow_outcome: str, sent: bool, censored: bool,
-        tainted: bool, calibration: bool, request_id: bytes, live_first_byte_ms: float, live_total_ms: float,
-        shadow_first_byte_ms: float, shadow_total_ms: float, live_gap_ms: float, shadow_gap_ms: float,
-        request_bytes: int, live_bytes: int, shadow_bytes: int, streams: bytes | None = None,
-    ) -> None:  # fmt: skip
-        """Keep a `Pair` until the next hand-over, or drop and count it. Times that never came are NEVER; `streams` is
-        of `pack_streams`, None where live's answer was no stream of events."""
+    def offer(self, kind: Kind, figures: Figures, request_id: bytes, streams: bytes | None) -> None:
+        """Keep a pair until the next hand-over, or drop and count it. `streams` is of `pack_streams`, None where live's
+        answer was no stream of events."""
         if self._waiting >= MOST_WAITING:
             self.dropped += 1
             return
-        figures = _pack(  # first, for it alone may raise: columns stay of one length
-            live_first_byte_ms, live_total_ms, shadow_first_byte_ms, shadow_total_ms, live_gap_ms, shadow_gap_ms,
-            request_bytes, live_bytes, shadow_bytes,
-        )  # fmt: skip
-        kind: _Kind = (
-            route, arm, config, live, live_version, shadow, shadow_version, live_status, shadow_status, live_outcome,
-            shadow_outcome, sent, censored, tainted, calibration,
+        row = _pack(  # first, for it alone may raise: columns stay of one length. `*figures` would make one more tuple
+            figures[0], figures[1], figures[2], figures[3], figures[4], figures[5], figures[6], figures[7], figures[8],
         )  # fmt: skip
         kinds = self._kinds if streams is None else self._streaming
         waiting = kinds.get(kind)
@@ -85,7 +74,7 @@ class PairSheet:
         if streams is not None:
             waiting.streams.append(streams)
         waiting.request_ids.append(request_id)
-        waiting.figures.append(figures)
+        waiting.figures.append(row)
         self._waiting += 1
         if self._waiting >= MOST_WAITING:
             self.full()

@@ -8,16 +8,19 @@ configuration alone, so all are bounded by it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from ...filters.api import KeyTally
+from ...filters.api import Exchange, KeyTally
 from ...filters.keyuse import KeyUse
 from .count import CallTally, CopyTally, Durations
 from .pairs import PairSheet
 from .records import FailedExchange, Records
 from .sketch import Sketch, add
+
+if TYPE_CHECKING:
+    from ..ending import Ending
 
 
 class CallKey(NamedTuple):
@@ -178,20 +181,15 @@ class Stats:
         """Add to a named counter. The name must come from the code or the configuration, never from a request."""
         self.counters[name] = self.counters.get(name, 0) + by
 
-    def fail(
-        self,
-        route: str,
-        backend: str,
-        endpoint: str | None,
-        status: int,
-        reason: str,
-        request_id: bytes,
-        total_s: float,
-    ) -> None:
-        """Tell the operator of one exchange that failed. A client that left is counted, but no failure to look at."""
-        if reason != "client_gone":
-            name = request_id.decode("ascii", "replace")
-            self.records.offer(FailedExchange(route, backend, endpoint or "", status, reason, name, total_s * 1000))
+    def fail(self, exchange: Exchange, end: Ending) -> None:
+        """Tell the operator of one exchange that went wrong."""
+        name = exchange.id.decode("ascii", "replace")
+        self.records.offer(
+            FailedExchange(
+                exchange.route, exchange.backend, end.label or "", end.status, end.reason or "", name,
+                end.total_s * 1000,
+            )
+        )  # fmt: skip
 
     def calls(self) -> Iterator[CallTally]:
         """Every call's tally, in the order of their first use."""

@@ -59,7 +59,7 @@ class Teller:
 
     def open(self, spans: Context, trusted: bool, port: Port, minor: int) -> Account:
         """The account of a request whose head is in; whether its trace is sampled is drawn now."""
-        return Account(self, port, minor, self.draw(spans, trusted))
+        return Account(self, spans, port, minor, self.draw(spans, trusted))
 
     def draw(self, spans: Context, trusted: bool) -> int:
         """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know."""

@@ -45,8 +45,8 @@ def late(account: Account, copy: Copy) -> ToldExchange:
 
 
 def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
-    spans = account.spans
-    since = account.started
+    spans, end = account.spans, account.end
+    since = end.started
     return ToldExchange(
         traced=account.traced,
         logged=account.logged,
@@ -63,17 +63,17 @@ def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
         client=account.client,
         port=account.port.number,
         http_version="1.1" if account.minor else "1.0",
-        route=account.route.name,
+        route=end.route.name,
         experiment=account.experiment,
         arm=account.arm,
-        flags=_flags(account.flags, account.route.flags, account.backend) if account.flags else [],
-        config=account.config,
-        status=account.response_status,
-        reason=account.reason,
-        first_byte_ms=(account.first_byte - since) * 1000 if account.first_byte else None,
-        total_ms=(account.now - since) * 1000,
-        request_bytes=account.received,
-        response_bytes=account.sent,
+        flags=_flags(account.flags, end.route.flags, account.backend) if account.flags else [],
+        config=end.config,
+        status=end.status,
+        reason=end.reason or "",
+        first_byte_ms=(end.first_byte - since) * 1000 if end.first_byte else None,
+        total_ms=(end.ended - since) * 1000,
+        request_bytes=end.received,
+        response_bytes=end.sent,
         calls=calls,
         fields=_fields(account) if account.teller.fields else {},
     )
@@ -132,7 +132,8 @@ def text(value: bytes) -> str:
 def _live_calls(account: Account) -> list[ToldCall]:
     if not account.asked:
         return []
-    since = account.started
+    end = account.end
+    since = end.started
     backend, version = account.backend, account.version
     calls = [
         ToldCall(
@@ -141,13 +142,13 @@ def _live_calls(account: Account) -> list[ToldCall]:
         )
         for resent, each in enumerate(account.attempts or ())
     ]  # fmt: skip
-    outcome = "complete" if account.ended else account.reason or "replaced"
+    outcome = "complete" if end.answered else end.reason or "replaced"
     calls.append(
         ToldCall(
-            "live", backend, version, _label(account.endpoint), "", account.spans.span_id.decode(),
-            (account.asked - since) * 1000, (account.first_byte - since) * 1000 if account.first_byte else None,
-            ((account.ended or account.now) - since) * 1000, account.status, outcome, False, len(calls),
-            account.received, account.sent, account.stream, None,
+            "live", backend, version, _label(end.endpoint), "", account.spans.span_id.decode(),
+            (account.asked - since) * 1000, (end.first_byte - since) * 1000 if end.first_byte else None,
+            ((end.answered or end.ended) - since) * 1000, account.status, outcome, False, len(calls),
+            end.received, end.sent, end.stream, None,
         )
     )  # fmt: skip
     return calls
@@ -155,11 +156,11 @@ def _live_calls(account: Account) -> list[ToldCall]:
 
 def _copy(account: Account, copy: Copy, now: float) -> ToldCall:
     shadow = copy.shadow
-    start_ms = (copy.mirrored.asked - account.started) * 1000
+    start_ms = (copy.mirrored.asked - account.end.started) * 1000
     if copy.over:
         end_ms, outcome = start_ms + copy.total * 1000, copy.reason or "complete"
     else:
-        end_ms, outcome = (now - account.started) * 1000, "pending"
+        end_ms, outcome = (now - account.end.started) * 1000, "pending"
     return ToldCall(
         "shadow", shadow.backend.name, shadow.backend.version, _label(copy.endpoint), copy.trace_id.decode(),
         copy.span_id.decode() if copy.sent else "", start_ms,
@@ -171,7 +172,7 @@ def _copy(account: Account, copy: Copy, now: float) -> ToldCall:
 def _refused(account: Account, shadow: Shadow, reason: str) -> ToldCall:
     """A copy that was never made."""
     backend = shadow.backend
-    at_ms = (account.asked - account.started) * 1000
+    at_ms = (account.asked - account.end.started) * 1000
     return ToldCall(
         "shadow", backend.name, backend.version, "", "", "", at_ms, None, at_ms, 0, reason, False, 0, 0, 0, None, None
     )

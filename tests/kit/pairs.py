@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from understudy.proxy.telemetry.count import NEVER
 from understudy.proxy.telemetry.pairs import PairSheet, pack_streams
-from understudy.proxy.telemetry.records import Pair, PairsOfKind, StreamTimes
+from understudy.proxy.telemetry.records import Pair, PairKind, PairsOfKind, StreamTimes
 
 HICCUP = 20.0
 USUAL = Pair(
@@ -41,10 +41,11 @@ def cut(after_ms: float, **different: Any) -> Pair:
 
 def offer(sheet: PairSheet, each: Pair) -> None:
     """As a worker does."""
-    values = {name: NEVER if value is None else value for name, value in msgspec.structs.asdict(each).items()}
-    del values["live_stream"], values["shadow_stream"]
-    streams = pack_streams(each.live_stream, each.shadow_stream) if each.live_stream is not None else None
-    sheet.offer(**values | {"request_id": each.request_id.encode(), "streams": streams})
+    *values, live, shadow = msgspec.structs.astuple(each)
+    common = len(PairKind.__struct_fields__)
+    kind, figures = values[:common], [NEVER if value is None else value for value in values[common + 1 :]]
+    streams = pack_streams(live, shadow) if live is not None else None
+    sheet.offer(tuple(kind), tuple(figures), each.request_id.encode(), streams)
 
 
 def told(pairs: Iterable[Pair]) -> list[PairsOfKind]:

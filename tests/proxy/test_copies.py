@@ -27,6 +27,7 @@ from understudy.proxy.telemetry.stats import Stats
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context
 
+from tests.kit.endings import ending
 from tests.kit.strict import Incomplete, read_request
 from tests.kit.strict import Request as Read
 
@@ -210,7 +211,7 @@ class Copies(RuleBasedStateMachine):
     def live_is_over(self, call: Call, reason: str | None) -> None:
         if not call.live_over:
             call.live_over = True
-            call.mirrored.live_over(200, reason, call.given, None)
+            call.mirrored.live_over(ending(reason=reason, received=call.given))
 
     @rule(what=st.sampled_from(["the shadow goes", "the loop turns", "time passes", "a reload"]), data=st.data())
     def something_rare(self, what: str, data: st.DataObject) -> None:
@@ -282,7 +283,7 @@ class Copies(RuleBasedStateMachine):
         """All lives end, then the shadow answers who is left: nothing may stay behind."""
         for call in self.begun:
             if not call.live_over:
-                call.mirrored.live_over(200, None, call.given, None)
+                call.mirrored.live_over(ending(received=call.given))
         self._turn()
         self.a_copy_lives_as_long_as_it_may()
         self.lane.cut()
@@ -310,7 +311,7 @@ def test_a_large_body_is_shared_and_not_copied() -> None:
     assert state.lane.copy_stats.held_bytes == 0
     state.plane.gauges()
     assert state.lane.copy_stats.held_bytes == state.lane.held, "told, though no copy has ended"
-    mirrored.live_over(200, None, len(body), None)
+    mirrored.live_over(ending(received=len(body)))
     state.lane.cut()
     state.loop.close()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from ....filters.api import Reason
+from ...ending import is_failure
 from ...rescue import RESCUES
 from ..records import ToldCall, ToldExchange, ToldFlag
 from .places import Places
@@ -239,12 +240,14 @@ def _method(method: str) -> Attributes:
 
 
 def _server_error(told: ToldExchange) -> str | None:
-    """The reason, or else the status: of 5xx, and of an answer that broke off and not by the client's doing."""
-    reason = told.reason
+    """The reason of a failure, or else its status; None where it was the client's doing: by OpenTelemetry's rule a
+    server's 4xx is no error, and by ours no answer is that broke off for what the client did."""
+    if not is_failure(told.status, told.reason or None):
+        return None
     if told.status >= 500:
-        return reason or str(told.status)
-    rescue = RESCUES.get(cast(Reason, reason))
-    return reason if told.status < 400 and rescue is not None and rescue.blame != "client" else None
+        return told.reason or str(told.status)
+    rescue = RESCUES.get(cast(Reason, told.reason))
+    return told.reason if told.status < 400 and rescue is not None and rescue.blame != "client" else None
 
 
 def _client_error(call: ToldCall) -> str | None:

@@ -193,7 +193,8 @@ async def test_a_shadow_that_refuses_opens_the_breaker_and_an_answer_to_a_probe_
     async with mirroring(url="http://{}:{}".format(*address)) as stage:
         for number in range(1, 8):
             await stage.live_alone(await stage.connect(), post(b"abc"))
-            await stage.pair(number)
+            pair = await stage.pair(number)
+            assert (pair.sent, pair.shadow_total_ms) == (False, None), "what was not sent took no time"
         assert stage.lane.copy_stats.dropped == {"shadow_error": 5, "breaker_open": 2}
         assert (stage.lane.copy_stats.breaker, stage.lane.copy_stats.sent) == ("open", 0)
         taken = socket.create_server(address)

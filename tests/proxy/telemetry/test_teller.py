@@ -16,7 +16,7 @@ from understudy.config.compile_telemetry import flags, telemetry
 from understudy.config.schema import convert
 from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
-from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting, is_failure
+from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting
 from understudy.proxy.telemetry.teller import Teller
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
@@ -152,11 +152,6 @@ def test_room_is_kept_for_what_befell() -> None:
 def test_a_line_is_drawn_or_tells_of_an_error(chosen: Telemetry, failed: bool, drawn: float) -> None:
     expected = chosen.log and (drawn < chosen.log_sample or (failed and chosen.log_errors))
     assert teller(chosen, lambda: drawn).logged(failed) == expected
-
-
-@given(st.integers(0, 599), st.none() | st.sampled_from(["client_gone", "truncated", "no_route", "overloaded"]))
-def test_what_counts_as_an_error(status: int, reason: str | None) -> None:
-    assert is_failure(status, reason) == (status >= 500 or reason not in (None, "client_gone"))
 
 
 def compiled(**part: object) -> Telemetry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from understudy.filters.api import Exchange, Request
 from understudy.filters.keytally import MOST_HOT
 from understudy.filters.keyuse import KeyUse
 from understudy.proxy.messages import Records, Report
@@ -23,7 +24,10 @@ from understudy.proxy.telemetry.stats import (
 )
 from understudy.proxy.telemetry.totals import Totals, by_backend
 
+from tests.kit.endings import ending, target
+
 KEY = CallKey("r", "b", "1")
+REQUEST = Request(b"GET", b"/", b"a", [])
 
 
 def call(count: int, *, status: int = 200, seconds: float = 0.01, in_flight: int = 0) -> CallStats:
@@ -218,17 +222,12 @@ def test_the_last_failures_of_all_workers_are_kept_and_losses_counted_beyond_a_d
 
 def test_a_worker_keeps_so_many_failures_for_control_and_no_more() -> None:
     stats = Stats()
+    end = ending(status=502, reason="upstream_closed", ended=100.5, target=target("h", 1))
     for number in range(MOST_WAITING + 5):
-        stats.fail("r", "b", "h:1", 502, "upstream_closed", b"id-%d" % number, 0.5)
+        stats.fail(Exchange(REQUEST, "r", "b", b"id-%d" % number, "127.0.0.1", False), end)
     taken = stats.records.take()
     assert (len(taken), stats.records.dropped) == (MOST_WAITING, 5)
     assert taken[0] == FailedExchange("r", "b", "h:1", 502, "upstream_closed", "id-0", 500.0)
-    assert stats.records.take() == []
-
-
-def test_a_client_that_left_is_no_failure_to_look_at() -> None:
-    stats = Stats()
-    stats.fail("r", "b", None, 0, "client_gone", b"id", 0.5)
     assert stats.records.take() == []
 
 
