@@ -126,9 +126,10 @@ class Target:
         log.warning("backend %s: cannot connect to %s: %s", self.backend.name, self.label, why)
 
     def succeeded(self) -> None:
-        """A connection was opened."""
+        """A connection was opened, in the middle of a pause perhaps, by a request that found no other target."""
         if self.failures:
             self.failures = 0
+            self.down_until = 0.0
             log.info("backend %s: connects to %s again", self.backend.name, self.label)
 
     async def open_connection(self, plane: DataPlane) -> ClientConnection:

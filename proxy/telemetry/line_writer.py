@@ -6,6 +6,7 @@ a pipe that nobody reads.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -27,6 +28,7 @@ BLOCKED_S: Final = 1.0  # after so long nobody reads
 _OPEN: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE: Final = 0o640
 _LINE_END: Final = b"\n"
+_UNREAD: Final = "nobody reads it"
 
 
 class LineWriter:
@@ -141,8 +143,8 @@ class LineWriter:
                 self._torn = False
             while done < len(data) and self._writable():
                 done += os.write(self._descriptor, data[done : self._end(data, done)])
-        except BlockingIOError:
-            self._say("nobody reads it")
+        except (BlockingIOError, BrokenPipeError):
+            self._say(_UNREAD)
         except OSError as problem:
             self._say(problem.strerror or str(problem))
         if done:
@@ -165,7 +167,7 @@ class LineWriter:
             if self._reopen or (self._until_s is not None and now_s > self._until_s):
                 return False
             if now_s - began_s > BLOCKED_S:
-                self._say("nobody reads it")
+                self._say(_UNREAD)
         return self._until_s is None or monotonic() <= self._until_s
 
     def _open(self) -> bool:
@@ -177,7 +179,8 @@ class LineWriter:
             self._descriptor = os.open(self._path, _OPEN, _MODE) if isinstance(self._path, str) else self._path
             self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         except (OSError, ValueError) as problem:
-            self._say(getattr(problem, "strerror", None) or str(problem))
+            unread = getattr(problem, "errno", None) == errno.ENXIO  # of a pipe
+            self._say(_UNREAD if unread else f"{getattr(problem, 'strerror', None) or problem}: {self._path}")
             self._descriptor = -1
             return False
         self._poll.register(self._descriptor, select.POLLOUT)

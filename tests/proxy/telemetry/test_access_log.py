@@ -125,4 +125,4 @@ def test_a_fifo_without_a_reader_is_told(log: AccessLog, losses: Losses, tmp_pat
     log.configure(telemetry(to="log"), str(tmp_path))
     log.take([told()])
     until(lambda: losses.counts()["logs"] == 1)
-    assert log.problem == "No such device or address"
+    assert log.problem == "nobody reads it"
