@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,7 +79,8 @@ def status(options: argparse.Namespace) -> int:
     try:
         while True:
             threading.Event().wait(WATCH_EVERY_S)
-            result = _show_status(url, options)
+            with _uninterrupted():
+                result = _show_status(url, options)
     except KeyboardInterrupt:
         return result
 
@@ -114,6 +118,16 @@ def _admin_url(options: argparse.Namespace) -> str:
         if document is not None:
             return document.admin.bind
     return os.environ.get("UNDERSTUDY_ADMIN") or admin_client.DEFAULT_URL
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """SIGINT waits for the end of the block: what was shown last is what the exit status says."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _show_status(url: str, options: argparse.Namespace) -> int:

@@ -106,7 +106,7 @@ def refusal(
         config=0,
         status=status,
         reason=failure.reason,
-        first_byte_ms=0.0,
+        first_byte_ms=None,
         total_ms=0.0,
         request_bytes=0,
         response_bytes=0,
