@@ -51,7 +51,7 @@ pytest: .venv/dev.stamp packages .venv-npm/stamp
 compiled: .venv/dev.stamp packages .venv-npm/stamp
 	@if $(CAN_COMPILE); then \
 		$(MAKE) --no-print-directory $(COMPILED)/stamp && \
-		$(COMPILED)/bin/python -m pytest -m "not e2e" $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) tests/bench/test_chained.py $(ARGS); \
+		$(COMPILED)/bin/python -m pytest -m "not e2e" tests/bench/test_chained.py $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
 	else echo "no C compiler or no Python.h: the compiled data plane is not tested here"; fi
 
 e2e: .venv/dev.stamp .venv-npm/stamp  ## the same bytes with and without the proxy, over real model servers; their traces
