@@ -26,6 +26,14 @@ def give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER_BY)
 
 
+def step_aside() -> None:
+    """Let a worker that shares the core have it, if it waits: for whoever works for a tenth of a millisecond or more.
+
+    A kernel that preempts lazily takes a core away only where it is entered, or at its next tick, milliseconds later.
+    """
+    os.sched_yield()
+
+
 def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a process that gives way to nobody. Blocks until it has begun. Raises OSError, as `Popen` does."""
 

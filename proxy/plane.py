@@ -11,6 +11,7 @@ import random
 import socket
 import ssl
 from collections.abc import Coroutine
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -186,13 +187,10 @@ class DataPlane:
         self._slowness.turn(settings is not None and settings.over_p99)
         if settings is None:
             return None
+        offer, lose = self.stats.records.offer, partial(self.stats.count, SPANS_BEYOND_RATE)
         if settings.traces:
-            self._beyond_rate(0)  # shown before it is ever more
-        offer, lose = self.stats.records.offer, self._beyond_rate
+            lose(0)  # shown before it is ever more
         return Teller(settings, self.rng.random, self.span_id, offer, lose, self.waiting)
-
-    def _beyond_rate(self, spans: int) -> None:
-        self.stats.count(SPANS_BEYOND_RATE, spans)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

@@ -168,7 +168,7 @@ def _failures(status: Status) -> Iterator[str]:
 
 
 def _warnings(status: Status) -> Iterator[str]:
-    lost = {"records": status.records_dropped, **status.lost}
+    lost = status.losses()
     if any(lost.values()):
         yield "LOST  " + counts(lost)
     if status.counters:

@@ -175,3 +175,7 @@ class Status(msgspec.Struct):
     keys: list[Keys] = []
     lost: dict[str, int] = {}  # what was dropped on its way out of the program, by kind: logs, spans, metrics
     comparison: Compare | None = None  # what `GET /compare` says, without its mergeable state
+
+    def losses(self) -> dict[str, int]:
+        """All that telemetry lost, by kind, what control was not told of among it."""
+        return {"records": self.records_dropped, **self.lost}

@@ -14,7 +14,6 @@ import sys
 import time
 from typing import Any, assert_never, cast
 
-import msgspec
 import uvloop
 
 from ..config.compile import compiling
@@ -29,7 +28,6 @@ from .telemetry.stats import CallStats, Gauges, Stats
 
 REPORT_EVERY_S = 1.0
 CALLS_PER_REPORT = 64  # about 100 KiB and 0.3 ms of the loop; the rest follows in turns of its own
-RECORDS_PER_FRAME = 8  # control reads them in 0.1 ms
 FLUSH_S = 2.0
 
 
@@ -43,9 +41,8 @@ class Worker:
         self._orders: asyncio.Queue[messages.Order | None] = asyncio.Queue()
         self._sockets: dict[str, socket.socket] = {}
         self._next: Snapshot | None = None
-        self._encoded: list[msgspec.Raw] = []
         self._dropped_told = 0
-        self._stats.records.full = self._encode_records
+        self._stats.records.full = self._offer_records
         self._stats.pairs.full = self._offer_records
         self._grace_s = 25.0
         self._listening: dict[str, socket.socket] = {}
@@ -153,18 +150,10 @@ class Worker:
         if not self._channel.congested:
             self._send_in_turns(self._stats.take_changed(), self._plane.gauges(), lag_s)
 
-    def _encode_records(self) -> None:
-        """As they come about, so that no hand-over holds the loop for long; handed over a few at a time, since
-        every time wakes control."""
-        self._encoded += [msgspec.Raw(messages.encode(record)) for record in self._stats.records.take()]
-        if len(self._encoded) >= RECORDS_PER_FRAME:
-            self._offer_records()
-
     def _offer_records(self) -> None:
+        """Every second, and a few at a time as they come about: no hand-over holds this loop or control's for long."""
         records, sheet = self._stats.records, self._stats.pairs
-        batch: list[Any] = [*self._encoded, *records.take()]
-        self._encoded.clear()
-        pairs = sheet.take()
+        batch, pairs = records.take(), sheet.take()
         dropped = records.dropped + sheet.dropped
         if not batch and not pairs and dropped == self._dropped_told:
             return

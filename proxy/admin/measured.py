@@ -23,7 +23,7 @@ def families_of(control: Control) -> list[Family]:
             calls=list(calls.values()),
             copies=list(control.totals.copies().values()),
             rejected=control.configuration.refusals,
-            lost={"records": status.records_dropped, **status.lost},
+            lost=status.losses(),
             bounds=_bounds(control),
         )
     )

@@ -36,7 +36,9 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
     """Everything `GET /status` says; `calls` are the sums of this moment."""
     supervisor, configuration = control.supervisor, control.configuration
     counters = control.totals.counters()
-    beyond = {kind: counters.pop(kind) for kind in (SPANS_BEYOND_RATE,) if kind in counters}
+    lost = control.losses.counts()
+    if SPANS_BEYOND_RATE in counters:
+        lost[SPANS_BEYOND_RATE] = counters.pop(SPANS_BEYOND_RATE)
     status = Status(
         schema=SCHEMA,
         program_version=PROGRAM_VERSION,
@@ -58,7 +60,7 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
         counters=counters,
         failures=_failures(control),
         records_dropped=control.failures.dropped,
-        lost=control.losses.counts() | beyond,
+        lost=lost,
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
         copies=compared.copies_of(control),

@@ -171,7 +171,7 @@ class Account(Progress):
                 left += 1
             elif self._disagrees(copy):
                 befell = True
-        traced = teller.traced(self.drawn, self.spans.flags == SAMPLED, befell, self._spans(copies))
+        traced = teller.traced(self.drawn, self.spans.flags == SAMPLED, befell, self._span_count(copies))
         due = self.live_over(traced, teller.logged(failed), left)
         if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
             return
@@ -209,9 +209,9 @@ class Account(Progress):
 
     def _traces_late(self) -> bool:
         """Whether there is room for a trace of what was none when the live exchange ended."""
-        return self.teller.traced(NOT_DRAWN, False, True, self._spans(self.copies))
+        return self.teller.traced(NOT_DRAWN, False, True, self._span_count(self.copies))
 
-    def _spans(self, copies: list[Copy] | None) -> int:
+    def _span_count(self, copies: list[Copy] | None) -> int:
         """How many there are to tell: of the exchange, of its calls, of copies that were not given up unsent."""
         calls = len(self.attempts) if self.attempts is not None else 0
         for copy in copies or ():

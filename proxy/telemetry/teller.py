@@ -82,12 +82,13 @@ class Teller:
         for what `befell` it. Those for which the rate has no room are counted."""
         if not self.traces or not (sampled or befell or drawn == BEYOND):
             return False
+        now = monotonic()
         if drawn != DRAWN:  # else there was room at the head, and its backends took part
             least = 1.0 + (0.0 if befell else self._reserve)
-            if (drawn == BEYOND and not befell) or self._allowance.left(monotonic()) < least:
+            if (drawn == BEYOND and not befell) or self._allowance.left(now) < least:
                 self._lose(spans)
                 return False
-        self._allowance.spend(monotonic(), spans)
+        self._allowance.spend(now, spans)
         return True
 
     def logged(self, failed: bool) -> bool:

@@ -9,7 +9,6 @@ Imports the SDK: only an export that is on may import this module.
 from __future__ import annotations
 
 import math
-import os
 import socket
 import threading
 import time
@@ -30,6 +29,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from ...giving_way import step_aside
 from .outcome import Outcome, why
 from .plan import Target
 
@@ -97,7 +97,7 @@ class _Session(requests.Session):
         until_s = time.monotonic() + float(options.get("timeout") or 0)
         try:
             response = super().request(*args, **options)
-            os.sched_yield()
+            step_aside()
             self._body = _body(response, until_s)
         except Exception as error:
             self._error = error
@@ -145,11 +145,12 @@ class _Timely:
 
     def getresponse(self) -> Any:
         """Called by urllib3."""
+        self._late = False
         over = threading.Timer(self.timeout, self._cut)
         over.daemon = True
         over.start()
         response = None
-        os.sched_yield()
+        step_aside()
         try:
             response = super().getresponse()  # type: ignore[misc]
         except Exception:

@@ -6,7 +6,6 @@ again, ever later, for as long as the load is worth it. What is never taken is c
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from ...giving_way import step_aside
 from ...log import logger
 from ..losses import Losses
 from .outcome import Health, Outcome
@@ -136,9 +136,9 @@ class Sender(ABC, Generic[Batch, Request]):
 
     def _lost_of(self, load: Load[Batch], send: Callable[[Request], Outcome]) -> int:
         """Send it, again and again if need be. Returns how many items were lost."""
-        os.sched_yield()
+        step_aside()
         request = self._prepared(load.batch)
-        os.sched_yield()
+        step_aside()
         pause_s = FIRST_PAUSE_S
         while True:
             outcome = send(request)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from ...giving_way import step_aside
 from ..family import Family
 from ..losses import Losses
 from ..records import ToldExchange
@@ -21,7 +21,7 @@ MOST_RECORDS: Final = 10_000
 MOST_BYTES: Final = 48 << 20  # as `weight` estimates them
 MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC
 MOST_BYTES_AT_ONCE: Final = 3 << 20  # likewise
-RECORDS_IN_A_ROW: Final = 2
+RECORDS_IN_A_ROW: Final = 2  # then we step aside
 GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in few requests
 
 
@@ -109,12 +109,11 @@ class SpanSender(Sender[list[ToldExchange], bytes]):
         return self._wire.request(self._made(batch))
 
     def _made(self, batch: list[ToldExchange]) -> Iterator[Span]:
-        """The spans of all. A kernel that preempts lazily takes a core from us at its next tick, milliseconds later,
-        or when we enter it: a worker that shares the core, and control's loop, get it in between."""
+        """The spans of all, a few at a time: control's own loop gets its turn in between, too."""
         spans = self.spans
         for at, told in enumerate(batch):
             if at % RECORDS_IN_A_ROW == 0:
-                os.sched_yield()
+                step_aside()
             yield from spans.of(told)
 
 

@@ -46,8 +46,9 @@ class Wire:
     def request(self, spans: Iterable[Span]) -> bytes:
         """An ExportTraceServiceRequest with these spans, all of one resource and scope."""
         parts = [self._scope, *map(self._span, spans), self._schema_url]
-        scope_spans = b"\x12" + _length(sum(map(len, parts)))
-        around = len(self._resource) + len(scope_spans) + sum(map(len, parts)) + len(self._schema_url)
+        size = sum(map(len, parts))
+        scope_spans = b"\x12" + _length(size)
+        around = len(self._resource) + len(scope_spans) + size + len(self._schema_url)
         return b"".join((b"\x0a", _length(around), self._resource, scope_spans, *parts, self._schema_url))
 
     def _span(self, span: Span) -> bytes:

@@ -190,9 +190,12 @@ def test_an_answer_that_comes_byte_by_byte_is_read_for_no_longer_than_the_timeou
 def test_an_answer_whose_head_never_ends_is_given_up_at_the_timeout() -> None:
     with http_collector() as collector:
         collector.answer = lambda _: Answer(raw=b"HTTP/1.1 200 OK\r\nx: a\r\n", endless=True, byte_s=0.05)
+        send = span_sending(target(collector.url, timeout_s=0.5))
         begun = time.monotonic()
-        outcome = sent(collector)
+        outcome = send(REQUEST)
         assert time.monotonic() - begun < 5
+        collector.answer = lambda _: Answer()
+        assert send(REQUEST) == Outcome(), "the next one is in time"
     assert outcome.again, outcome
 
 

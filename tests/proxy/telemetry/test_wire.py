@@ -12,8 +12,7 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 from understudy.proxy.telemetry.export import wire
 from understudy.proxy.telemetry.export.places import Places
-from understudy.proxy.telemetry.export.senders import weight
-from understudy.proxy.telemetry.export.spans import SERVER, Span, Spans, Value
+from understudy.proxy.telemetry.export.spans import SERVER, Span, Spans, Value, weight
 from understudy.proxy.telemetry.export.wire import Wire
 from understudy.proxy.telemetry.records import ToldExchange, ToldFlag
 
