@@ -34,7 +34,8 @@ MAX_MISTAKES = 1_000
 
 
 class Mistake(NamedTuple):
-    """One thing to say about a file. `line` counts from 1; None where the file itself cannot be read."""
+    """One thing to say about a file. `line` counts from 1; None where it stands nowhere in the file: what is said of
+    the whole of it (`path` is empty then), or of a key that nobody wrote."""
 
     file: str
     line: int | None
@@ -44,7 +45,7 @@ class Mistake(NamedTuple):
     def __str__(self) -> str:
         """`FILE:LINE: path: what is wrong, what is allowed`."""
         if self.line is None:
-            return f"{self.file}: {self.text}"
+            return f"{self.file}: {self.path}: {self.text}" if self.path else f"{self.file}: {self.text}"
         return f"{self.file}:{self.line}: {self.path}: {self.text}"
 
 
@@ -59,6 +60,14 @@ class Loaded:
     warnings: list[Mistake] = field(default_factory=list)
     hash: str = ""  # of the document; empty where there is none
     wire: bytes = b""  # the document as it travels to a worker: schema.decode reads it
+    text: str = field(default="", repr=False)  # as it was read, to find lines in
+
+    def at(self, path: Path, said: str) -> Mistake:
+        """What turned out wrong with a key of a valid document only when the program was to do what it says."""
+        place = places(self.text)
+        if place.holds(path):
+            return Mistake(self.file, place.find(path), path_text(path), said)
+        return Mistake(self.file, None, path_text(path), f"{said} (the file does not say it: this is the default)")
 
 
 def load(path: str | os.PathLike[str]) -> Loaded:
@@ -108,6 +117,7 @@ def _load_bytes(data: bytes, file: str, base: str, today: date) -> Loaded:
         warnings=_located(file, text, said, []) if said else [],
         hash=digest(document),
         wire=encode(document),
+        text=text,
     )
 
 

@@ -37,6 +37,15 @@ class Place(NamedTuple):
             place = place.inside[step]
         return place.line
 
+    def holds(self, path: Path) -> bool:
+        """Whether the path itself is written, and not only what is around it."""
+        place = self
+        for step in path:
+            if step not in place.inside:
+                return False
+            place = place.inside[step]
+        return True
+
 
 def places(text: str) -> Place:
     """The lines of a text. What `read` refused is left out."""

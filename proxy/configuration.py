@@ -105,7 +105,9 @@ class Configuration:
         if not mistakes:
             try:
                 await self.introduce(loaded)
-            except (BindError, Rejected, ValueError) as problem:
+            except BindError as problem:
+                mistakes = [str(loaded.at(problem.key, str(problem)))]
+            except (Rejected, ValueError) as problem:
                 mistakes = [str(problem)]
         if mistakes:
             self.refusals += 1

@@ -92,7 +92,8 @@ class Control:
             await self.configuration.introduce(self._loaded)
         except (BindError, Rejected, OSError, ValueError) as problem:
             if not self._at_once.is_set():
-                logger.error("cannot start: %s", problem)
+                said = self._loaded.at(problem.key, str(problem)) if isinstance(problem, BindError) else problem
+                logger.error("cannot start: %s", said)
             await self._end()
             return 1
         if not self._at_once.is_set():

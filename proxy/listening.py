@@ -11,12 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..config.binds import parse_bind
+from ..config.paths import Path
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 
 
 class BindError(Exception):
-    """The address cannot be listened on; the message names it and says why."""
+    """The address cannot be listened on: the message names it and says why, `key` is where it was configured."""
+
+    def __init__(self, key: Path, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(slots=True)
@@ -45,7 +50,7 @@ class Bound:
 
 
 class Listening:
-    """The sockets that the running configuration names. Mutable state: `bound`, by listener's name."""
+    """The sockets of the running configuration's listeners. Mutable state: `bound`, by listener's name."""
 
     def __init__(self) -> None:
         self.bound: dict[str, Bound] = {}
@@ -61,7 +66,7 @@ class Listening:
         try:
             for name, address in binds.items():
                 bound = open_already.get((name, address)) or by_address.get(address)
-                planned[name] = bound or bind(address)
+                planned[name] = bound or bind(address, ("listeners", name, "bind"))
         except BindError:
             self.abandon(planned)
             raise
@@ -83,8 +88,8 @@ class Listening:
                 bound.close()
 
 
-def bind(address: str) -> Bound:
-    """Listen on an address as `config/binds.py` reads it. Raises BindError."""
+def bind(address: str, key: Path) -> Bound:
+    """Listen on an address as `config/binds.py` reads it. `key` is where it was configured. Raises BindError."""
     place = parse_bind(address)
     try:
         match place.kind:
@@ -94,8 +99,9 @@ def bind(address: str) -> Bound:
                 return _adopt(address, place.fd)
             case "tcp":
                 return _bind_tcp(address, place.host, place.port)
-    except OSError as problem:
-        raise BindError(f"cannot listen on {address}: {problem.strerror or problem}") from problem
+    except (OSError, UnicodeError) as problem:  # the latter of a name that no resolver can be asked for
+        reason = getattr(problem, "strerror", None) or problem
+        raise BindError(key, f"cannot listen on {address}: {reason}") from problem
 
 
 def _bind_tcp(address: str, host: str, port: int) -> Bound:

@@ -40,9 +40,9 @@ class AdminServer:
         """Bind and serve. Raises BindError, or ValueError for a token that cannot be read."""
         token = self._part.token
         guards = Guards(self._part.hosts, read(token, self._base) if token is not None else None)
-        self.bound["admin"] = bind(self._part.bind)
+        self.bound["admin"] = bind(self._part.bind, ("admin", "bind"))
         if self._part.probes is not None:
-            self.bound["probes"] = bind(self._part.probes.bind)
+            self.bound["probes"] = bind(self._part.probes.bind, ("admin", "probes", "bind"))
         await self._serve("admin", [*self._api.probes(), *self._api.everything_else()], guards)
         if "probes" in self.bound:
             await self._serve("probes", self._api.probes(), guards)

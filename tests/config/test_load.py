@@ -222,3 +222,10 @@ def _check(text: str) -> None:
 def test_the_buckets_of_metrics_are_so_many(bounds: int, said: list[str]) -> None:
     mistakes = loaded(f"{SMALLEST}telemetry: {{metrics: {{buckets: {list(range(1, bounds + 1))}}}}}\n").mistakes
     assert [each.text for each in mistakes] == said
+
+
+def test_what_turns_out_wrong_later_is_said_at_the_line_of_its_key() -> None:
+    found = loaded(SMALLEST)
+    assert str(found.at(("listeners", "ingress", "bind"), "is taken")) == "u.yaml:3: listeners.ingress.bind: is taken"
+    said = "u.yaml: admin.bind: is taken (the file does not say it: this is the default)"
+    assert str(found.at(("admin", "bind"), "is taken")) == said

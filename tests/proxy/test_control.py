@@ -292,10 +292,28 @@ def test_an_inherited_listening_socket_is_served(backend: HeldBackend, tmp_path:
             assert program.stop() == 0
 
 
-def test_an_address_in_use_is_said_and_nothing_is_left_running(backend: HeldBackend, tmp_path: Path) -> None:
+def test_an_address_in_use_is_said_with_its_key_and_line_and_nothing_is_left_running(
+    backend: HeldBackend, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        text = config(backend).replace("{ingress: {bind: 127.0.0.1:0}}", f"{{ingress: {{bind: '{address}'}}}}")
+        text = config(backend).replace("{ingress: {bind: 127.0.0.1:0}}", f"\n  ingress:\n    bind: '{address}'")
         with Program(text, tmp_path) as program:
             assert program.wait_exit() == 1
-            assert f"cannot start: cannot listen on {address}: Address already in use" in program.stderr
+            said = f"listeners.ingress.bind: cannot listen on {address}: Address already in use"
+            assert f"cannot start: {tmp_path}/understudy.yaml:4: {said}" in program.stderr
+
+
+@pytest.mark.parametrize(
+    ("admin", "where"),
+    [("{bind: 'BIND'}", "3: admin.bind"), ("{bind: 127.0.0.1:0, probes: {bind: 'BIND'}}", "3: admin.probes.bind")],
+)
+def test_an_address_of_the_admin_api_that_cannot_be_had_is_said_with_its_key_and_line(
+    admin: str, where: str, backend: HeldBackend, tmp_path: Path
+) -> None:
+    bind = f"unix:{tmp_path}/missing/admin.sock"
+    text = config(backend).replace("{bind: 127.0.0.1:0, probes: {bind: 127.0.0.1:0}}", admin.replace("BIND", bind))
+    with Program(text, tmp_path) as program:
+        assert program.wait_exit() == 1
+        said = f"{where}: cannot listen on {bind}: No such file or directory"
+        assert f"cannot start: {tmp_path}/understudy.yaml:{said}" in program.stderr

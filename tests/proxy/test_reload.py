@@ -115,3 +115,15 @@ def test_sighup_reloads(backend: HeldBackend, tmp_path: Path) -> None:
         program.signal(signal.SIGHUP)
         program.wait_line("configuration v2")
         assert get(program.url("ingress") + "/x")[0] == 404
+
+
+def test_a_listener_that_cannot_be_bound_refuses_the_file_with_key_and_line(
+    backend: HeldBackend, tmp_path: Path
+) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        bind = f"unix:{tmp_path}/missing/in.sock"
+        write(tmp_path, backend, "{ingress: {bind: 127.0.0.1:0}}", f"{{ingress: {{bind: '{bind}'}}}}")
+        code, _, said = reload(program, tmp_path)
+        assert code == 1
+        assert f"understudy.yaml:2: listeners.ingress.bind: cannot listen on {bind}: No such file or directory" in said
+        assert get(program.url("ingress") + "/x")[0] == 200
