@@ -55,14 +55,18 @@ def signals(part: TelemetryPart | None, environ: Environ) -> frozenset[Signal]:
     """What is exported."""
     if is_true(environ, "OTEL_SDK_DISABLED"):
         return frozenset()
-    everything = bool(part is not None and part.otlp is not None) or bool(value(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"))
     return frozenset(
         signal
         for signal in SIGNALS
-        if (everything or value(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"))
+        if is_sent(part, signal, environ)
         and (part is None or getattr(part, signal) != "off")
         and value(environ, f"OTEL_{signal.upper()}_EXPORTER").lower() != "none"
     )
+
+
+def is_sent(part: TelemetryPart | None, signal: Signal, environ: Environ) -> bool:
+    """Whether the file or a variable says where to, so that it is exported unless it is turned off."""
+    return (part is not None and part.otlp is not None) or bool(of_signal(environ, signal, "ENDPOINT"))
 
 
 def service_name(part: TelemetryPart | None, environ: Environ) -> str:

@@ -109,7 +109,7 @@ def _load_bytes(data: bytes, file: str, base: str, today: date) -> Loaded:
         if len(found) > MAX_MISTAKES:
             mistakes.append(Mistake(file, None, "", f"has more mistakes than these first {MAX_MISTAKES:,}"))
         return Loaded(file, base, mistakes=mistakes)
-    said = list(warnings(document, raw, today, base))
+    said = list(warnings(document, raw, today, base, os.environ))
     return Loaded(
         file,
         base,

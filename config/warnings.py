@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ..filters.matching import Match
-from ..filters.mirror import CREDENTIALS
 from . import own_secret
 from .binds import parse_bind
 from .chain_warnings import chain_warnings
 from .paths import Path
-from .schema import AccessLogPart, Document, RoutePart, TelemetryPart, TracesPart
+from .schema import Document, RoutePart
+from .telemetry_warnings import telemetry_warnings
 
 Found = Iterator[tuple[Path, str]]
 
@@ -30,10 +29,10 @@ _TEXT = "not active yet: it is checked, and has no effect in this version"
 _EVERYTHING = Match()
 
 
-def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str) -> Found:
+def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str, environ: Mapping[str, str]) -> Found:
     """Every warning about a document without mistakes; `raw` is what was written, without defaults.
 
-    Files are looked for relative to `base`.
+    Files are looked for relative to `base`; `environ` is what the program would be started with.
     """
     for path in NOT_ACTIVE:
         if _is_written(raw, path):
@@ -48,8 +47,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str)
     yield from _unused(document)
     yield from _open_admin(document)
     yield from _open_secret(document, base)
-    yield from _told_credentials(document)
-    yield from _mixed_ports(document)
+    yield from telemetry_warnings(document, raw, base, environ)
 
 
 def _is_written(raw: Mapping[str, Any], path: Path) -> bool:
@@ -123,25 +121,3 @@ def _open_secret(document: Document, base: str) -> Found:
     if ref is not None and mode is not None:
         path: Path = ("secret",) if document.secret is not None else ("stores", "ledger")
         yield path, f"the file {ref.file} is open to others than its owner (mode {mode}); chmod 600 it"
-
-
-def _told_credentials(document: Document) -> Found:
-    part = document.telemetry or TelemetryPart()
-    for key, whose in (("access_log", "line"), ("traces", "trace")):
-        told = getattr(part, key)
-        for at, name in enumerate(told.headers if isinstance(told, AccessLogPart | TracesPart) else ()):
-            if name.lower().encode() in CREDENTIALS:
-                yield ("telemetry", key, "headers", at), f"every {whose} will hold what {name} says: a credential"
-
-
-def _mixed_ports(document: Document) -> Found:
-    otlp = document.telemetry.otlp if document.telemetry is not None else None
-    if otlp is None or otlp.endpoint is None:
-        return
-    protocol = otlp.protocol or "http/protobuf"
-    usual = {4317: "grpc", 4318: "http/protobuf"}.get(urlsplit(otlp.endpoint).port or 0, protocol)
-    if usual != protocol:
-        yield (
-            ("telemetry", "otlp", "endpoint"),
-            f"is a port where backends speak {usual}, and the protocol is {protocol}",
-        )

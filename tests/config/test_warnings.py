@@ -29,7 +29,7 @@ def raw(**changes: Any) -> dict[str, Any]:
 
 def warned(**changes: Any) -> list[tuple[tuple[str | int, ...], str]]:
     written = raw(**changes)
-    return list(warnings(convert(written), written, TODAY, "/"))
+    return list(warnings(convert(written), written, TODAY, "/", {}))
 
 
 def routes(*matches: dict[str, Any]) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ _matches = st.builds(
 @settings(max_examples=200, deadline=None)
 def test_what_is_said_never_to_match_never_does(matches: list[dict[str, Any]], paths: list[str]) -> None:
     document = convert(raw(routes=routes(*matches)))
-    silent = {f"r{path[1]}" for path, _ in warnings(document, {}, TODAY, "/")}
+    silent = {f"r{path[1]}" for path, _ in warnings(document, {}, TODAY, "/", {})}
     snapshot = compile_snapshot(document, FakeServices(), version=1, workers=1, base="/")
     for path in paths:
         found = snapshot.match(Request(b"GET", path.encode(), b"", []))

@@ -121,3 +121,19 @@ def test_off_means_that_workers_tell_nothing(backend: HeldBackend, tmp_path: Pat
         assert not (tmp_path / "access.log").exists()
         assert status(program)["lost"]["logs"] == 0
         assert 'understudy_telemetry_dropped_total{kind="logs"} 0' in get(program.url("admin") + "/metrics")[1]
+
+
+def test_a_folder_that_is_missing_is_said_at_the_start_and_the_log_begins_once_it_is_made(
+    backend: HeldBackend, tmp_path: Path
+) -> None:
+    text = CONFIG.replace("URL", backend.url).replace("to: access.log", "to: logs/access.log")
+    with running(text, tmp_path) as program:
+        at = "understudy.yaml:15: telemetry.access_log.to: the file logs/access.log cannot be written here: its folder"
+        assert program.stderr.count(at) == 1
+        why = f"No such file or directory: {tmp_path}/logs/access.log"
+        program.wait_line(f"the access log cannot be written: {why}; its lines are dropped and counted")
+        assert status(program)["warnings"] == [f"the access log cannot be written: {why}"]
+        (tmp_path / "logs").mkdir()
+        until(lambda: bool(ask(program, "/")) and bool(lines(tmp_path / "logs" / "access.log")))
+        assert status(program)["warnings"] == []
+        assert understudy("reload", "--admin", program.url("admin"), folder=tmp_path).stderr == ""
