@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from .peers import Client
 
 MIB = 1024 * 1024
 WITHIN_S = 10.0
+HASTY = {"first_byte_timeout": "400ms", "idle_timeout": "400ms", "total_timeout": "2s"}
+PATIENT = {"first_byte_timeout": "5s", "idle_timeout": "5s", "total_timeout": "8s"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answers = Callable[[socket.socket], None]
 
@@ -188,15 +190,17 @@ class Rehearsal:
 
 
 @contextmanager
-def provoked(folder: Path, *, listens: bool = True, url: str = "") -> Iterator[Rehearsal]:
-    """The program, its live backend and S; `url`: where S is to be found instead. At the end nothing is in flight and
-    the log is free of alarms."""
+def provoked(
+    folder: Path, *, listens: bool = True, url: str = "", timeouts: Mapping[str, str] = HASTY
+) -> Iterator[Rehearsal]:
+    """The program, its live backend and S; `url`: where S is to be found instead; `timeouts`: of copies. At the end
+    nothing is in flight and the log is free of alarms."""
     shadow = Shadow(listens=listens)
     try:
         with serving(_Live) as live, rehearsing(
             folder, live, url or shadow.url, of_live={"keep_alive": "60s"},
             of_shadow={"connect_timeout": "200ms", "keep_alive": "60s"},
-            of_copies={"first_byte_timeout": "400ms", "idle_timeout": "400ms", "total_timeout": "2s"},
+            of_copies=timeouts,
             of_mirror={"budget": {"requests": 4, "bytes": "4MiB"}}, drain={"grace": "1s"},
         ) as program:  # fmt: skip
             rehearsal = Rehearsal(program, shadow)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.ask import status, until
 
-from .rehearsal import MIB, Rehearsal, healthy, provoked, says
+from .rehearsal import HASTY, MIB, PATIENT, Rehearsal, healthy, provoked, says
 
 FAULT_18 = "S slow, hung, refusing, resetting, huge, NXDOMAIN"
 FAULT_19 = "S returns 5xx, Set-Cookie, 101"
@@ -100,7 +100,7 @@ def reasons(rehearsal: Rehearsal) -> dict[str, int]:
 @pytest.mark.parametrize("what", DROPPED)
 def test_whatever_s_does_live_is_the_same(tmp_path: Path, row: dict[str, Any], what: str) -> None:
     answers, may_drop, must_count = DROPPED[what]
-    with provoked(tmp_path) as rehearsal:
+    with provoked(tmp_path, timeouts=HASTY if must_count == {"shadow_timeout"} else PATIENT) as rehearsal:
         rehearsal.shadow.answers = answers
         asked = rehearsal.load()
         copies = rehearsal.all_over(asked)
