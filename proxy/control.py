@@ -23,7 +23,7 @@ from .admin.measured import families_of
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
 from .configuration import Configuration
-from .giving_way import give_way
+from .giving_way import give_way, in_turns
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
@@ -72,7 +72,7 @@ class Control:
         self.recent = Recent(self.totals)
         self.epochs = Epochs()
         self.listening = Listening()
-        self.export = Export(self.losses, loaded.base, lambda: families_of(self))
+        self.export = Export(self.losses, loaded.base, lambda: in_turns(families_of(self)))
         self.supervisor = Supervisor(loop, self.totals, self.failures, self.epochs, workers, told=self._on_told)
         self.configuration = Configuration(loaded.file, self.listening, self.supervisor, self._on_decided)
         self.admin = AdminServer(self, document.admin, loaded.base)

@@ -6,15 +6,25 @@ started by a thread that keeps the program's own, since nobody may take back wha
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, TypeAlias, TypeVar
 
 NICER_BY: Final = 10  # a tenth of a core that workers could use whole
+PIECE_S: Final = 0.001
+"""So long control works at something large before whatever else waits for its loop, or for the core, gets a turn."""
+
+Found = TypeVar("Found")
+Step = TypeVar("Step")
+Pieces: TypeAlias = Generator[None, None, Found]
+"""Work that may be interrupted wherever it yields, every tenth of a millisecond or so; it returns what it found."""
+
 _starter: Final = ThreadPoolExecutor(1, thread_name_prefix="starts-workers")
 
 
@@ -32,6 +42,41 @@ def step_aside() -> None:
     A kernel that preempts lazily takes a core away only where it is entered, or at its next tick, milliseconds later.
     """
     os.sched_yield()
+
+
+def whole(work: Pieces[Found]) -> Found:
+    """Do all of it now."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+async def in_turns(work: Pieces[Found], clock: Callable[[], float] = monotonic) -> Found:
+    """Do it on this loop, in turns with what else it has to do."""
+    found: list[Found] = []
+
+    def steps() -> Pieces[None]:
+        found.append((yield from work))
+
+    async for _ in turns(steps(), clock):
+        pass
+    return found[0]
+
+
+async def turns(steps: Iterable[Step], clock: Callable[[], float] = monotonic) -> AsyncIterator[list[Step]]:
+    """All of them, as many at once as a piece has room for, and the loop's other work in between."""
+    piece: list[Step] = []
+    until_s = clock() + PIECE_S
+    for step in steps:
+        piece.append(step)
+        if clock() >= until_s:
+            yield piece
+            await asyncio.sleep(0)  # noqa: TID251 - one turn of the loop, no time
+            piece = []
+            until_s = clock() + PIECE_S
+    yield piece
 
 
 def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from .comparison.view import Compare
 SCHEMA = "understudy.status/1"
 
 
-class LatencyMs(msgspec.Struct):
+class LatencyMs(msgspec.Struct, gc=False):
     """Of the last 30 to 60 seconds, within 1.5 %."""
 
     p50: float | None = None
@@ -22,7 +22,7 @@ class LatencyMs(msgspec.Struct):
     p99: float | None = None
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """One backend version on one route, whichever arm or flag chose it. Counts are since the program started, rates and
     latencies recent; arms are in `Status.comparison`."""
 

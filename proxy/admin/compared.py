@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...config.schema import Document
@@ -15,12 +16,15 @@ from ...filters.split import Arm as ArmPart
 from ...filters.split import SplitConfig
 from ..comparison.epochs import shadows, tolerance_of
 from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
+from ..giving_way import Pieces
 from ..status import Copies, Keys, SizeShare
 from ..telemetry.sketch import subtract
 from ..telemetry.stats import SIZE_CLASSES, CallKey, CallStats, CopyStats
 from ..text import now_text
 
 if TYPE_CHECKING:
+    from ..comparison.epochs import Epochs
+    from ..configuration import Running
     from ..control import Control
 
 INSTANCE: Final = os.environ.get("POD_NAME") or socket.gethostname()
@@ -45,24 +49,48 @@ class _Arm(NamedTuple):
     share: float
 
 
-def compare_of(control: Control, calls: Mapping[CallKey, CallStats], *, with_state: bool = True) -> Compare:
-    """What `GET /compare` says; `calls` are the sums of this moment."""
-    epochs, running = control.epochs, control.configuration.running
+class Moment(NamedTuple):
+    """What there was to see at one moment, however long it takes to look at it: nobody changes it any more, save that
+    the epoch's pairs go on to be added up."""
+
+    running: Running | None
+    epochs: Epochs
+    calls: Mapping[CallKey, CallStats]
+    copies: Mapping[tuple[str, str], CopyStats]
+
+
+def moment_of(control: Control) -> Pieces[Moment]:
+    """This moment, in which it is called."""
+    running, epochs = control.configuration.running, copy(control.epochs)
+    calls, copies = control.totals.calls_in_pieces(), control.totals.copies_in_pieces()
+
+    def pieces() -> Pieces[Moment]:
+        return Moment(running, epochs, (yield from calls), (yield from copies))
+
+    return pieces()
+
+
+def compare_of(control: Control, moment: Moment, *, with_state: bool = True) -> Pieces[Compare]:
+    """What `GET /compare` says."""
+    epochs, running = moment.epochs, moment.running
     document = running.document if running else None
     ended: Counter[tuple[str, str, str]] = Counter()
-    for key, call in calls.items():
+    for key, call in moment.calls.items():
         if key.role == "live":
-            ended[key.route, key.backend, key.version] += _requests(control, call)
+            ended[key.route, key.backend, key.version] += _requests(moment.epochs, call)
+    yield
+    pairs = []
+    for names, sums in sorted(epochs.book.comparisons.items()):
+        yield
+        tolerance = tolerance_of(document, names[0], names[3])
+        pairs.append(comparison_of(names, sums, ended[names[:3]], tolerance, with_state=with_state))
     return Compare(
         schema=SCHEMA,
         instance=INSTANCE,
         generated=now_text(),
         epoch=epochs.current,
-        pairs=[
-            comparison_of(key, sums, ended[key[:3]], tolerance_of(document, key[0], key[3]), with_state=with_state)
-            for key, sums in sorted(epochs.book.comparisons.items())
-        ],
-        arms=_arms(control, document, calls, with_state=with_state) if document is not None else [],
+        pairs=pairs,
+        arms=(yield from _arms(moment, document, with_state=with_state)) if document is not None else [],
         run=RUN,
         config=ConfigName(running.hash, running.version) if running else None,
         late=epochs.book.late,
@@ -71,27 +99,27 @@ def compare_of(control: Control, calls: Mapping[CallKey, CallStats], *, with_sta
     )
 
 
-def shares(control: Control, calls: Mapping[CallKey, CallStats]) -> dict[CallKey, Share]:
+def shares(moment: Moment) -> dict[CallKey, Share]:
     """Of every backend with arms and of every shadow of the running configuration; keys have no arm."""
-    running = control.configuration.running
+    running = moment.running
     if running is None:
         return {}
     document = running.document
     found: dict[CallKey, Share] = {}
-    drawn = _drawn(control, calls)
+    drawn = _drawn(moment)
     wanted: dict[CallKey, float] = {}
     got: Counter[CallKey] = Counter()
     for arm in _configured_arms(document):
         key = CallKey(arm.route, arm.backend, document.backends[arm.backend].version)
-        call = calls.get(key._replace(arm=arm.arm))
+        call = moment.calls.get(key._replace(arm=arm.arm))
         wanted[key] = wanted.get(key, 0.0) + arm.share
-        got[key] += _requests(control, call) if call else 0
+        got[key] += _requests(moment.epochs, call) if call else 0
     for key, share in wanted.items():
         found[key] = Share(round(share, 6), _ratio(got[key], drawn[key.route]))
-    copies = control.totals.copies()
     for route, part in shadows(document):
         key = CallKey(route, part.backend, document.backends[part.backend].version, "shadow")
-        now, before = copies.get((route, part.backend)), control.epochs.copies_before.get((route, part.backend))
+        name = (route, part.backend)
+        now, before = moment.copies.get(name), moment.epochs.copies_before.get(name)
         exchanges = (now.exchanges if now else 0) - (before.exchanges if before else 0)
         sent = (now.sent if now else 0) - (before.sent if before else 0)
         found[key] = Share(part.percent / 100, _ratio(sent, exchanges))
@@ -109,15 +137,17 @@ def budgets(document: Document) -> dict[tuple[str, str], int]:
     }
 
 
-def copies_of(control: Control) -> list[Copies]:
+def copies_of(moment: Moment) -> Pieces[list[Copies]]:
     """Every shadow that was asked for a copy in this epoch, or is configured."""
-    running = control.configuration.running
+    running = moment.running
     configured = {(route, part.backend) for route, part in shadows(running.document)} if running else set()
-    found = [
-        _copies(now, control.epochs.copies_before.get(name) or CopyStats(*name))
-        for name, now in control.totals.copies().items()
-    ]
-    return [each for each in found if each.exchanges or (each.route, each.shadow) in configured]
+    found = []
+    for name, now in moment.copies.items():
+        yield
+        each = _copies(now, moment.epochs.copies_before.get(name) or CopyStats(*name))
+        if each.exchanges or name in configured:
+            found.append(each)
+    return found
 
 
 def keys_of(control: Control) -> list[Keys]:
@@ -168,14 +198,15 @@ def _copies(now: CopyStats, before: CopyStats) -> Copies:
     )  # fmt: skip
 
 
-def _arms(control: Control, document: Document, calls: Mapping[CallKey, CallStats], *, with_state: bool) -> list[Arm]:
-    drawn = _drawn(control, calls)
+def _arms(moment: Moment, document: Document, *, with_state: bool) -> Pieces[list[Arm]]:
+    drawn = _drawn(moment)
     found = []
     for arm in _configured_arms(document):
+        yield
         version = document.backends[arm.backend].version
         key = CallKey(arm.route, arm.backend, version, "live", arm.arm)
-        now = calls.get(key) or CallStats(key)
-        before = control.epochs.calls_before.get(key) or CallStats(key)
+        now = moment.calls.get(key) or CallStats(key)
+        before = moment.epochs.calls_before.get(key) or CallStats(key)
         statuses = Counter(now.statuses)
         statuses.subtract(before.statuses)
         state = ArmState(
@@ -211,18 +242,18 @@ def _configured_arms(document: Document) -> list[_Arm]:
     return found
 
 
-def _drawn(control: Control, calls: Mapping[CallKey, CallStats]) -> Counter[str]:
+def _drawn(moment: Moment) -> Counter[str]:
     """By route, the exchanges of this epoch for which a split drew."""
     drawn: Counter[str] = Counter()
-    for key, call in calls.items():
+    for key, call in moment.calls.items():
         if key.role == "live" and key.arm:
-            drawn[key.route] += _requests(control, call)
+            drawn[key.route] += _requests(moment.epochs, call)
     return drawn
 
 
-def _requests(control: Control, call: CallStats) -> int:
+def _requests(epochs: Epochs, call: CallStats) -> int:
     """Exchanges that ended in this epoch."""
-    before = control.epochs.calls_before.get(call.key)
+    before = epochs.calls_before.get(call.key)
     return sum(call.statuses.values()) - (sum(before.statuses.values()) if before else 0)
 
 

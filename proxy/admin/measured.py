@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...config.schema import MetricsPart
+from ..giving_way import Pieces
 from ..telemetry.families import families
 from ..telemetry.family import BOUNDS_S, Bounds, Family, Sources
 from .views import status_of
@@ -13,20 +14,31 @@ if TYPE_CHECKING:
     from ..control import Control
 
 
-def families_of(control: Control) -> list[Family]:
-    """All metrics of this moment. Call it on control's loop."""
-    calls = control.totals.calls()
-    status = status_of(control, calls)
-    return families(
-        Sources(
-            status=status,
-            calls=list(calls.values()),
-            copies=list(control.totals.copies().values()),
-            rejected=control.configuration.refusals,
-            lost=status.losses(),
-            bounds=_bounds(control),
-        )
+def sources_of(control: Control) -> Pieces[Sources]:
+    """What all metrics are made of, of the moment of its first piece. Do it on control's loop."""
+    rejected, bounds = control.configuration.refusals, _bounds(control)
+    status, moment = yield from status_of(control)
+    return Sources(
+        status=status,
+        calls=list(moment.calls.values()),
+        copies=list(moment.copies.values()),
+        rejected=rejected,
+        lost=status.losses(),
+        bounds=bounds,
     )
+
+
+def families_of(control: Control) -> Pieces[list[Family]]:
+    """All metrics that there are, with their points."""
+    found = []
+    for family in families((yield from sources_of(control))):
+        points = []
+        for point in family.points:
+            points.append(point)
+            yield
+        if points:
+            found.append(family._replace(points=points))
+    return found
 
 
 def _bounds(control: Control) -> Bounds:

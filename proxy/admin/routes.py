@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
 from ..explain import Question, Wrong
+from ..giving_way import in_turns, turns
 from ..telemetry.exposition import CONTENT_TYPE, render
+from ..telemetry.families import families
 from . import views
-from .compared import compare_of
+from .compared import compare_of, moment_of
 from .explained import Explaining
-from .measured import families_of
+from .measured import sources_of
 from .problems import problem
 
 if TYPE_CHECKING:
@@ -61,10 +64,12 @@ class Api:
         return problem(503, f"the program is {state}", state=state)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=render(families_of(self._control)).encode(), headers={"Content-Type": CONTENT_TYPE})
+        page = render(families(await in_turns(sources_of(self._control))))
+        return web.Response(body=_streamed(page), headers={"Content-Type": CONTENT_TYPE})
 
     async def _compare(self, _: web.Request) -> web.Response:
-        return _json(compare_of(self._control, self._control.totals.calls()))
+        moment = await in_turns(moment_of(self._control))
+        return _json(await in_turns(compare_of(self._control, moment)))
 
     async def _reset(self, _: web.Request) -> web.Response:
         if self._control.state != "ready":
@@ -72,8 +77,9 @@ class Api:
         self._control.begin_epoch("reset")
         return _json({"epoch": self._control.epochs.current})
 
-    async def _status(self, _: web.Request) -> web.Response:
-        return _json(views.status_of(self._control, self._control.totals.calls()))
+    async def _status(self, __: web.Request) -> web.Response:
+        status, _ = await in_turns(views.status_of(self._control))
+        return _json(status)
 
     async def _config(self, _: web.Request) -> web.Response:
         return _json(views.config_of(self._control))
@@ -108,6 +114,11 @@ class Api:
 
 async def _not_active(request: web.Request) -> web.Response:
     return problem(501, f"{request.path} is not active yet")
+
+
+async def _streamed(page: Iterator[str]) -> AsyncIterator[bytes]:
+    async for lines in turns(page):
+        yield "".join(lines).encode()
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,14 +12,15 @@ import msgspec
 from ...config.schema import Document
 from ...filters.units import enc_hook
 from ..configuration import Configuration
+from ..giving_way import Pieces
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
-from ..telemetry.stats import MOST_KEYS, OVERFLOW, SPANS_BEYOND_RATE, CallKey, CallStats
-from ..telemetry.totals import by_backend
+from ..telemetry.stats import MOST_KEYS, OVERFLOW, SPANS_BEYOND_RATE, CallStats
+from ..telemetry.totals import by_backend, summed
 from ..text import now_text
 from . import compared
-from .compared import INSTANCE
+from .compared import INSTANCE, Moment
 from .redact import redacted
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ YOUNG_DEATHS_WARN_S = 600.0
 SILENT_TICKS_WARN = 5  # a worker reports every second
 
 
-def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
-    """Everything `GET /status` says; `calls` are the sums of this moment."""
+def status_of(control: Control) -> Pieces[tuple[Status, Moment]]:
+    """Everything `GET /status` says, and the moment of which it is: that of the first piece."""
+    summing = compared.moment_of(control)
     supervisor, configuration = control.supervisor, control.configuration
     counters = control.totals.counters()
     lost = control.losses.counts()
@@ -50,7 +51,7 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
         workers_serving=supervisor.serving,
         worker_restarts=supervisor.restarts,
         config=_config(control),
-        calls=_calls(control, calls),
+        calls=[],
         pools=[
             Pool(each.backend, each.endpoint, each.role, each.up, each.active, each.idle, each.connecting, each.pending)
             for each in control.totals.pools()
@@ -63,12 +64,14 @@ def status_of(control: Control, calls: Mapping[CallKey, CallStats]) -> Status:
         lost=lost,
         not_active=list(configuration.running.warnings) if configuration.running else [],
         warnings=[],
-        copies=compared.copies_of(control),
         keys=compared.keys_of(control),
-        comparison=compared.compare_of(control, calls, with_state=False),
     )
+    moment = yield from summing
+    status.copies = yield from compared.copies_of(moment)
+    status.calls = yield from _calls(control, moment)
+    status.comparison = yield from compared.compare_of(control, moment, with_state=False)
     status.warnings = _warnings(control, status)
-    return status
+    return status, moment
 
 
 def config_of(control: Control) -> dict[str, Any]:
@@ -109,20 +112,22 @@ def _config(control: Control) -> Config:
     )
 
 
-def _calls(control: Control, calls: Mapping[CallKey, CallStats]) -> list[Call]:
-    running = control.configuration.running
+def _calls(control: Control, moment: Moment) -> Pieces[list[Call]]:
+    running = moment.running
     backends = running.document.backends if running else {}
     budgets = compared.budgets(running.document) if running else {}
-    shares = compared.shares(control, calls)
+    shares = compared.shares(moment)
     found = []
-    for key, call in sorted(
-        by_backend(calls.values()).items(), key=lambda item: (item[0].route, item[0].role, item[0])
-    ):
+    yield
+    by_key = by_backend(moment.calls.values())
+    yield
+    for key in sorted(by_key, key=lambda key: (key.route, key.role, key)):
+        yield
         backend = backends.get(key.backend)
         most = backend.max_in_flight if backend is not None else None
         if key.role == "shadow":
             most = budgets.get((key.route, key.backend))
-        found.append(_call(control.recent, call, most, shares.get(key, compared.Share())))
+        found.append(_call(control.recent, summed(key, by_key[key]), most, shares.get(key, compared.Share())))
     return found
 
 

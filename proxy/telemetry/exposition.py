@@ -8,11 +8,12 @@ over a scrape as over OTLP into a backend that speaks PromQL.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate, chain
 from typing import Final
 
-from .family import Distribution, Family, Kind
+from .family import Distribution, Family, Kind, Values
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _UNITS: Final = {"s": "seconds", "By": "bytes"}
@@ -34,42 +35,62 @@ def prometheus_label(attribute: str) -> str:
     return _FOREIGN.sub("_", attribute)
 
 
-def render(families: Iterable[Family]) -> str:
-    """The whole page."""
-    lines: list[str] = []
+def render(families: Iterable[Family]) -> Iterator[str]:
+    """The page, a point at a time, and nothing for a family without any: there may be other work in between."""
+    kept: dict[Sequence[str], _Labels] = {}
     for family in families:
+        points = iter(family.points)
+        first = next(points, None)
+        if first is None:
+            yield ""
+            continue
         name = prometheus_name(family.name, family.unit, family.kind)
-        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {_TYPES[family.kind]}"]
-        for attributes, value in family.points:
-            if isinstance(value, Distribution):
-                lines += _histogram(name, attributes, value)
+        yield f"# HELP {name} {family.help}\n# TYPE {name} {_TYPES[family.kind]}\n"
+        own, further = (
+            kept.setdefault(names, _Labels(names))
+            for names in (family.attributes[: len(first.name)], family.attributes[len(first.name) :])
+        )
+        for point in chain((first,), points):
+            labels = own[point.name] + further[point.further]
+            if isinstance(point.value, Distribution):
+                yield _histogram(name, labels, point.value)
             else:
-                lines.append(f"{name}{_labels(attributes)} {_number(value)}")
-    return "\n".join(lines) + "\n"
+                yield f"{name}{_set(labels)} {point.value}\n"
 
 
-def _histogram(name: str, attributes: Mapping[str, str], value: Distribution) -> list[str]:
-    own = _labels(attributes)
-    start = f"{name}_bucket{own[:-1]}," if own else f"{name}_bucket{{"
-    upto = list(accumulate(value.counts))
-    lines = [f'{start}le="{bound!r}"}} {count}' for bound, count in zip(value.bounds, upto, strict=False)]
-    return [
-        *lines,
-        f'{start}le="+Inf"}} {upto[-1]}',
-        f"{name}_sum{own} {_number(value.sum)}",
-        f"{name}_count{own} {upto[-1]}",
-    ]
+class _Labels(dict[Values, str]):
+    """The labels of these names, each with a comma before it, by their values: escaped once for a page."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._names = [prometheus_label(name) for name in names]
+
+    def __missing__(self, values: Values) -> str:
+        pairs = zip(self._names, values, strict=True)
+        text = self[values] = "".join(f',{name}="{_escape(str(value))}"' for name, value in pairs)
+        return text
 
 
-def _labels(attributes: Mapping[str, str]) -> str:
-    if not attributes:
-        return ""
-    return "{" + ",".join(f'{prometheus_label(name)}="{_escape(value)}"' for name, value in attributes.items()) + "}"
+def _set(labels: str) -> str:
+    return f"{{{labels[1:]}}}" if labels else ""
+
+
+def _histogram(name: str, labels: str, value: Distribution) -> str:
+    upto = tuple(accumulate(value.counts))
+    start = f'{name}_bucket{{{f"{labels},le="[1:]}"'
+    own = _set(labels)
+    buckets = (_buckets(value.bounds) % upto).replace(_START, start)
+    return f"{buckets}{name}_sum{own} {value.sum}\n{name}_count{own} {upto[-1]}\n"
+
+
+@lru_cache(maxsize=2)
+def _buckets(bounds: tuple[float, ...]) -> str:
+    """The lines of all buckets without their beginnings and counts."""
+    return "".join(f'{_START}{bound}"}} %d\n' for bound in (*bounds, "+Inf"))
+
+
+_START: Final = "\0"
 
 
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return repr(value) if isinstance(value, float) else str(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..status import Status
-from .sketch import counts, edges
+from .sketch import between, counts
 from .stats import CallStats, CopyStats, Timed
 
 BOUNDS_S: Final = (
@@ -19,7 +19,6 @@ BOUNDS_S: Final = (
 Kind: TypeAlias = Literal["counter", "updown", "gauge", "histogram"]
 """An OTLP sum that only grows; one that also shrinks; a value that is not to be added up; a histogram."""
 
-Attributes: TypeAlias = Mapping[str, str]
 Values: TypeAlias = tuple[object, ...]
 """Of attributes, in the order of their names."""
 
@@ -43,9 +42,10 @@ Value: TypeAlias = float | Distribution | None
 
 
 class Point(NamedTuple):
-    """One value; its attributes tell it from the others of its family."""
+    """One value. Its attributes tell it from the others of its family: the name of a row, and what is further."""
 
-    attributes: Attributes
+    name: Values
+    further: Values
     value: float | Distribution
 
 
@@ -55,8 +55,13 @@ class Family(NamedTuple):
     name: str
     unit: str
     kind: Kind
+    attributes: tuple[str, ...]
     help: str
-    points: Sequence[Point]
+    points: Iterable[Point]
+
+    def told(self, point: Point) -> dict[str, str]:
+        """The attributes of one of its points."""
+        return dict(zip(self.attributes, map(str, (*point.name, *point.further)), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +80,18 @@ class Sources:
 
 
 class Bounds:
-    """Upper bounds of buckets in seconds, ascending, and where they lie in a sketch."""
+    """Upper bounds of buckets in seconds, ascending, and which of a sketch's buckets are between them."""
 
     def __init__(self, bounds_s: Iterable[float]) -> None:
         self.seconds = tuple(bounds_s)
-        self._edges = edges(self.seconds)
+        self._places = between(self.seconds)
 
     def of(self, timed: Timed) -> Distribution:
         """The durations in these buckets: exact but for those within 3 % of a bound."""
-        return Distribution(self.seconds, tuple(counts(timed.sketch, self._edges)), timed.sum_s)
+        return Distribution(self.seconds, tuple(counts(timed.sketch, self._places)), timed.sum_s)
+
+
+Points: TypeAlias = Callable[[Sources], Iterator[Point]]
 
 
 class Entry(NamedTuple):
@@ -97,13 +105,8 @@ class Entry(NamedTuple):
     kind: Kind
     attributes: tuple[str, ...]
     help: str
-    points: Callable[[Sources], Iterable[tuple[Values, Value]]]
+    points: Points
 
     def family(self, sources: Sources) -> Family:
-        """With the points of this moment."""
-        found = [
-            Point(dict(zip(self.attributes, map(str, values), strict=True)), value)
-            for values, value in self.points(sources)
-            if value is not None
-        ]
-        return Family(self.name, self.unit, self.kind, self.help, found)
+        """With the points of these sources, each worked out when it is asked for, and once."""
+        return Family(self.name, self.unit, self.kind, self.attributes, self.help, self.points(sources))

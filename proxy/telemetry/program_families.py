@@ -7,7 +7,7 @@ from typing import Final
 
 from ..status import Listener, Pool, Process
 from .family import Entry, Sources, Values
-from .rows import Rows
+from .rows import WHOLE, Rows
 
 _POOL: Final = ("backend", "endpoint", "role")
 _STATES: Final = ("active", "idle", "connecting")
@@ -54,33 +54,33 @@ PROGRAM: Final = (
     ),
     Entry(
         "understudy.events", "{event}", "counter", ("event",), "Rare events, by name.",
-        lambda sources: (((name,), count) for name, count in sources.status.counters.items()),
+        WHOLE.counts(lambda sources: sources.status.counters),
     ),
     Entry(
         "understudy.telemetry.dropped", "{item}", "counter", ("kind",),
         "What was not told: nobody took it in time, or the rate had no room for it.",
-        lambda sources: (((kind,), count) for kind, count in sorted(sources.lost.items())),
+        WHOLE.counts(lambda sources: sources.lost),
     ),
-    Entry("understudy.workers", "{process}", "gauge", ("state",), "Worker processes.", _workers),
+    Entry("understudy.workers", "{process}", "gauge", ("state",), "Worker processes.", WHOLE.values(_workers)),
     Entry(
         "understudy.worker.restarts", "{process}", "counter", (), "Workers that died and were replaced.",
-        lambda sources: [((), sources.status.worker_restarts)],
+        WHOLE.value(lambda sources: sources.status.worker_restarts),
     ),
     Entry(
         "understudy.ready", "", "gauge", (), "1 while /readyz answers 200.",
-        lambda sources: [((), int(sources.status.state == "ready"))],
+        WHOLE.value(lambda sources: int(sources.status.state == "ready")),
     ),
     Entry(
         "understudy.config.info", "", "gauge", ("hash", "version"), "The running configuration.",
-        lambda sources: [((sources.status.config.hash, sources.status.config.version), 1)],
+        WHOLE.values(lambda sources: [((sources.status.config.hash, sources.status.config.version), 1)]),
     ),
     Entry(
         "understudy.config.reloads", "{reload}", "counter", ("result",),
-        "Configurations accepted (the first included) and rejected.", _reloads,
+        "Configurations accepted (the first included) and rejected.", WHOLE.values(_reloads),
     ),
     Entry(
         "understudy.build.info", "", "gauge", ("version",), "This program.",
-        lambda sources: [((sources.status.program_version,), 1)],
+        WHOLE.values(lambda sources: [((sources.status.program_version,), 1)]),
     ),
     Entry(
         "process.memory.usage", "By", "updown", ("process",), "Resident memory of a process.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .sketch import Sketch, quantiles, subtract
 from .stats import CallKey, CallStats
-from .totals import Totals, by_backend
+from .totals import Totals, by_backend, summed
 
 RATE_TICKS = 10
 WINDOW_TICKS = 30  # latencies are those of the last 30 to 60 ticks
@@ -43,7 +43,10 @@ class Recent:
         self._counts.append((now_s, counts))
         self._ticks += 1
         if self._ticks % WINDOW_TICKS == 0:
-            self._before, self._between = self._between, by_backend(self._totals.calls().values())
+            self._before, self._between = (
+                self._between,
+                {key: summed(key, calls) for key, calls in by_backend(self._totals.calls().values()).items()},
+            )
 
     def rate(self, key: CallKey) -> float | None:
         """Requests per second over the last ten seconds; None before two ticks have passed."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
-from .family import Distribution, Sources, Value, Values
+from .family import Point, Points, Sources, Value, Values
 from .stats import CallKey, CallStats, Timed
 
 Row = TypeVar("Row")
-Points: TypeAlias = Callable[[Sources], Iterator[tuple[Values, Value]]]
+_CLASSES: Final = {0: ("none",)} | {digit: (f"{digit}xx",) for digit in range(1, 10)}
 
 
 class Rows(Generic[Row]):
@@ -25,17 +25,24 @@ class Rows(Generic[Row]):
 
     def value(self, of: Callable[[Row], Value]) -> Points:
         """One point for each row."""
-        return lambda sources: ((name, of(row)) for name, row in self.named(sources))
+        return self.values(lambda row: (((), of(row)),))
 
     def values(self, of: Callable[[Row], Iterable[tuple[Values, Value]]]) -> Points:
         """Several points for each row, with further attributes behind its name."""
         return lambda sources: (
-            ((*name, *further), value) for name, row in self.named(sources) for further, value in of(row)
+            Point(name, further, value)
+            for name, row in self.named(sources)
+            for further, value in of(row)
+            if value is not None
         )
 
     def counts(self, of: Callable[[Row], Mapping[int, int] | Mapping[str, int]]) -> Points:
         """One point for each key of a mapping, in their order."""
         return self.values(lambda row: (((key,), count) for key, count in sorted(of(row).items())))
+
+
+WHOLE: Final = Rows[Sources](lambda sources: (sources,), lambda _: ())
+"""The program as a whole: one row without a name."""
 
 
 class Calls(Rows[CallStats]):
@@ -49,19 +56,19 @@ class Calls(Rows[CallStats]):
     def durations(self, of: Callable[[CallStats], Timed]) -> Points:
         """A histogram of each of which there are any."""
 
-        def points(sources: Sources) -> Iterator[tuple[Values, Distribution]]:
+        def points(sources: Sources) -> Iterator[Point]:
             for name, call in self.named(sources):
                 if (timed := of(call)).sketch:
-                    yield name, sources.bounds.of(timed)
+                    yield Point(name, (), sources.bounds.of(timed))
 
         return points
 
     def by_class(self, of: Callable[[CallStats], Mapping[int, Timed]]) -> Points:
         """A histogram for each class of status: 2xx; none, where there was no status."""
 
-        def points(sources: Sources) -> Iterator[tuple[Values, Distribution]]:
+        def points(sources: Sources) -> Iterator[Point]:
             for name, call in self.named(sources):
                 for digit, timed in sorted(of(call).items()):
-                    yield (*name, f"{digit}xx" if digit else "none"), sources.bounds.of(timed)
+                    yield Point(name, _CLASSES[digit], sources.bounds.of(timed))
 
         return points

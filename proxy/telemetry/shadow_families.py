@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..status import Keys
 from .family import Entry, Sources, Values
-from .rows import Calls, Rows
+from .rows import WHOLE, Calls, Rows
 from .stats import CopyStats
 from .totals import BREAKERS
 
@@ -50,10 +50,9 @@ def _ratios(each: Comparison) -> Iterator[tuple[Values, float | None]]:
             yield (measure, bound), getattr(found.ratio, bound)
 
 
-def _epoch(sources: Sources) -> Iterator[tuple[Values, int | None]]:
+def _epoch(sources: Sources) -> int | None:
     compare = sources.status.comparison
-    if compare is not None and compare.epoch is not None:
-        yield (), compare.epoch.id
+    return compare.epoch.id if compare is not None and compare.epoch is not None else None
 
 
 SHADOWS: Final = (
@@ -127,7 +126,7 @@ SHADOWS: Final = (
         "understudy.pair.verdict", "", "gauge", (*_PAIR, "verdict"), "1 for the verdict that holds.",
         _PAIRS.values(lambda each: (((verdict,), int(each.verdict.state == verdict)) for verdict in _VERDICTS)),
     ),
-    Entry("understudy.epoch", "", "gauge", (), "Number of the epoch since the start.", _epoch),
+    Entry("understudy.epoch", "", "gauge", (), "Number of the epoch since the start.", WHOLE.value(_epoch)),
     Entry(
         "understudy.split.keys", "{request}", "counter", ("experiment", "key"),
         "Requests for which a split drew, by whether they carried a key.",

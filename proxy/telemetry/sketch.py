@@ -8,7 +8,8 @@ before: a quantile is off by 1.5 % at most, from 0.1 ms on. Adding the counts of
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import exp, log
 from typing import Final, TypeAlias, TypeVar
 
@@ -30,41 +31,42 @@ def insert(sketch: Sketch, seconds: float) -> None:
 
 def add(counted: dict[Key, int], others: Mapping[Key, int]) -> None:
     """Add the counts of another sketch, or of any dict, to this one."""
+    if not counted:
+        counted.update(others)
+        return
     for key, count in others.items():
         counted[key] = counted.get(key, 0) + count
 
 
 def subtract(sketch: Mapping[int, int], earlier: Mapping[int, int]) -> Sketch:
     """What was counted since `earlier`, a former state of the same sketch."""
+    if not earlier:
+        return dict(sketch)
     return {index: count - before for index, count in sketch.items() if count != (before := earlier.get(index, 0))}
 
 
 def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
     """The durations in seconds that these shares (0..1, rising) of the counted ones do not exceed (nearest rank); None
     for no data."""
-    total = sum(sketch.values())
-    if not total:
+    order = sorted(sketch)
+    upto = list(accumulate([sketch[index] for index in order]))
+    if not upto or not upto[-1]:
         return [None] * len(shares)
-    found: list[float | None] = []
-    seen = 0
-    for index in sorted(sketch):
-        seen += sketch[index]
-        while len(found) < len(shares) and seen >= shares[len(found)] * total:
-            found.append(middle(index))
-    return found
+    return [middle(order[bisect_left(upto, share * upto[-1])]) for share in shares]
 
 
-def edges(bounds_s: Iterable[float]) -> tuple[int, ...]:
-    """The bucket that holds each of these durations, for `counts`."""
-    return tuple(int(log(bound_s + SHIFT_S) * SCALE + OFFSET) for bound_s in bounds_s)
+def between(bounds_s: Sequence[float]) -> list[int]:
+    """For `counts`: how many of the rising bounds are in buckets below each bucket; one more stands for above all."""
+    edges = [int(log(bound_s + SHIFT_S) * SCALE + OFFSET) for bound_s in bounds_s]
+    return [bisect_left(edges, index) for index in range(SIZE)] + [len(edges)]
 
 
-def counts(sketch: Mapping[int, int], bounds: Sequence[int]) -> list[int]:
-    """How many durations were between each two of the rising bounds of `edges`, the upper one included, and last how
-    many were above all; exact but for the buckets that hold the bounds."""
-    found = [0] * (len(bounds) + 1)
+def counts(sketch: Mapping[int, int], places: Sequence[int]) -> list[int]:
+    """How many durations were between each two of the bounds of `between`, the upper one included, and last how many
+    were above all; exact but for the buckets that hold the bounds."""
+    found = [0] * (places[-1] + 1)
     for index, count in sketch.items():
-        found[bisect_left(bounds, index)] += count
+        found[places[index]] += count
     return found
 
 

@@ -40,14 +40,14 @@ OVERFLOW: Final = "(overflow)"
 """Stands for the names that were refused; no name in a configuration has parentheses."""
 
 
-class Timed(msgspec.Struct, array_like=True):
+class Timed(msgspec.Struct, array_like=True, gc=False):
     """Durations in seconds that are told together."""
 
     sketch: dict[int, int] = {}  # sketch.py
     sum_s: float = 0.0
 
 
-class CallStats(msgspec.Struct, array_like=True):
+class CallStats(msgspec.Struct, array_like=True, gc=False):
     """The calls of one key, as told to control.
 
     Sizes are bytes of bodies. Of a shadow, `statuses` are what it answered and `reasons` why a copy got no whole
@@ -78,7 +78,7 @@ SIZE_CLASSES: Final = (1 << 10, 16 << 10, 256 << 10, 1 << 20, 8 << 20)
 """Upper bounds in bytes of the size classes of request bodies; a last class holds what is larger."""
 
 
-class CopyStats(msgspec.Struct, array_like=True):
+class CopyStats(msgspec.Struct, array_like=True, gc=False):
     """The copies for one shadow of one route: of the exchanges that passed its mirror, how many it heard, and why not.
 
     `exchanges` >= `selected` = `sent` + all of `dropped`; `sent` = `complete` + `censored` + those under way and those

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from ...filters.keytally import MOST_HOT
 from ...filters.keyuse import KeyUse
+from ..giving_way import Pieces, whole
 from ..messages import Report
 from .sketch import add
 from .stats import MOST_KEYS, OVERFLOW, SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge, Timed
@@ -47,9 +50,9 @@ class Totals:
 
     def retire(self, worker: int) -> None:
         """The worker is gone: keep its sums, forget what was in flight and connected."""
-        self._merge(self._retired_calls, self._calls.pop(worker, {}).values())
-        for call in self._retired_calls.values():
-            call.in_flight = 0
+        self._retired_calls = whole(self._summed_calls((self._retired_calls, self._calls.pop(worker, {}))))
+        for key, call in self._retired_calls.items():
+            self._retired_calls[key] = replace(call, in_flight=0)
         report = self._reports.pop(worker, None)
         if report is None:
             return
@@ -58,24 +61,31 @@ class Totals:
             _add_listener(self._retired_listeners, gauge)
         for total in self._retired_listeners.values():
             total.open = 0
-        for copies in report.copies:
-            _add_copies(self._retired_copies, copies)
+        self._retired_copies = whole(_summed([*self._retired_copies.values(), *report.copies], _add_copies))
         for gone in self._retired_copies.values():
             gone.held_bytes, gone.breaker = 0, "closed"
         for keys in report.keys:
             _add_keys(self._retired_keys, keys)
 
     def calls(self) -> dict[CallKey, CallStats]:
-        """Fresh sums, the caller's own, in the order of names."""
-        sums: dict[CallKey, CallStats] = {}
-        self._merge(sums, self._retired_calls.values())
-        for calls in self._calls.values():
-            self._merge(sums, calls.values())
-        return dict(sorted(sums.items()))
+        """The sums of this moment, in the order of names: nobody changes them any more."""
+        return whole(self.calls_in_pieces())
 
-    def _merge(self, sums: dict[CallKey, CallStats], calls: Iterable[CallStats]) -> None:
-        for call in calls:
-            _add_call(sums, self._bounded(call.key), call)
+    def calls_in_pieces(self) -> Pieces[dict[CallKey, CallStats]]:
+        """Likewise; all are of the moment when this is called."""
+        return self._summed_calls([dict(calls) for calls in (self._retired_calls, *self._calls.values())])
+
+    def _summed_calls(self, tables: Iterable[Mapping[CallKey, CallStats]]) -> Pieces[dict[CallKey, CallStats]]:
+        parts: dict[CallKey, list[CallStats]] = {}
+        for table in tables:
+            for key, call in table.items():
+                parts.setdefault(self._bounded(key), []).append(call)
+            yield
+        sums: dict[CallKey, CallStats] = {}
+        for key in sorted(parts):
+            sums[key] = summed(key, parts[key])
+            yield
+        return sums
 
     def _bounded(self, key: CallKey) -> CallKey:
         """The key, or the one for all that came when there were `MOST_KEYS`: several workers know more than one."""
@@ -112,42 +122,52 @@ class Totals:
 
     def listeners(self) -> list[ListenerGauge]:
         """Connections by listener, summed over workers, dead ones included."""
-        sums = self._summed(self._retired_listeners, _listeners, _add_listener)
-        return list(sums.values())
+        told = [*self._retired_listeners.values(), *chain.from_iterable(map(_listeners, self._reports.values()))]
+        return list(whole(_summed(told, _add_listener)).values())
 
     def copies(self) -> dict[tuple[str, str], CopyStats]:
         """Fresh sums by route and shadow, in the order of names; the breaker is the one that is worst."""
-        return self._summed(self._retired_copies, lambda report: report.copies, _add_copies)
+        return whole(self.copies_in_pieces())
+
+    def copies_in_pieces(self) -> Pieces[dict[tuple[str, str], CopyStats]]:
+        """Likewise; all are of the moment when this is called."""
+        told = [*self._retired_copies.values(), *(each for report in self._reports.values() for each in report.copies)]
+        return _summed(told, _add_copies)
 
     def keys(self) -> dict[str, KeyUse]:
         """Fresh sums by experiment, in the order of names."""
-        return self._summed(self._retired_keys, lambda report: report.keys, _add_keys)
-
-    def _summed(
-        self,
-        retired: dict[Key, Told],
-        told: Callable[[Report], Iterable[Told]],
-        add_to: Callable[[dict[Key, Told], Told], None],
-    ) -> dict[Key, Told]:
-        """What is `told` in the last reports, added to what those told that are gone, in the order of names."""
-        sums: dict[Key, Told] = {}
-        for each in chain(retired.values(), *map(told, self._reports.values())):
-            add_to(sums, each)
-        return dict(sorted(sums.items()))
+        told = [*self._retired_keys.values(), *(each for report in self._reports.values() for each in report.keys)]
+        return whole(_summed(told, _add_keys))
 
 
-def by_backend(calls: Iterable[CallStats]) -> dict[CallKey, CallStats]:
-    """Fresh sums of each backend version and role on a route, whichever arm or flag chose it."""
-    sums: dict[CallKey, CallStats] = {}
+def _summed(told: Iterable[Told], add_to: Callable[[dict[Key, Told], Told], None]) -> Pieces[dict[Key, Told]]:
+    """Fresh sums, in the order of names."""
+    sums: dict[Key, Told] = {}
+    for each in told:
+        add_to(sums, each)
+        yield
+    return dict(sorted(sums.items()))
+
+
+def by_backend(calls: Iterable[CallStats]) -> dict[CallKey, list[CallStats]]:
+    """The calls of each backend version and role on a route, whichever arm or flag chose it: for `summed`."""
+    found: dict[CallKey, list[CallStats]] = {}
     for call in calls:
-        _add_call(sums, call.key._replace(arm=""), call)
-    return sums
+        found.setdefault(call.key._replace(arm="") if call.key.arm else call.key, []).append(call)
+    return found
 
 
-def _add_call(sums: dict[CallKey, CallStats], key: CallKey, call: CallStats) -> None:
-    total = sums.get(key)
-    if total is None:
-        total = sums[key] = CallStats(key)
+def summed(key: CallKey, calls: Sequence[CallStats]) -> CallStats:
+    """The sum of these, under this name. It shares what is in one that is alone: it must not be changed."""
+    if len(calls) == 1:
+        return calls[0] if calls[0].key == key else replace(calls[0], key=key)
+    total = CallStats(key)
+    for call in calls:
+        _add_call(total, call)
+    return total
+
+
+def _add_call(total: CallStats, call: CallStats) -> None:
     total.in_flight += call.in_flight
     add(total.statuses, call.statuses)
     add(total.reasons, call.reasons)

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 from understudy.config.load import load_bytes
-from understudy.proxy.admin.compared import compare_of
+from understudy.proxy.admin.compared import compare_of, moment_of
 from understudy.proxy.admin.views import status_of
 from understudy.proxy.comparison.view import Compare, Epoch
 from understudy.proxy.configuration import Running
 from understudy.proxy.control import Control
+from understudy.proxy.giving_way import whole
 from understudy.proxy.messages import Report
 from understudy.proxy.status import Status
 from understudy.proxy.telemetry.records import Pair
@@ -43,20 +45,20 @@ class Rehearsed:
         assert epoch is not None
         self.control.epochs.current = Epoch(epoch.id, BEGUN, epoch.why)
 
-    def tell(self, pairs: Iterable[Pair] = (), gauges: Gauges | None = None) -> None:
-        """Report everything, and these pairs."""
+    def tell(self, pairs: Iterable[Pair] = (), gauges: Gauges | None = None, worker: int = 0) -> None:
+        """Report everything, and these pairs; over the wire, as what workers count on is no longer control's."""
         report = Report(self.stats.take_changed(), self.stats.counters, gauges or Gauges(), 0.0)
         report.copies, report.keys = self.stats.copies(), self.stats.key_uses()
-        self.control.totals.update(0, report)
+        self.control.totals.update(worker, msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=Report))
         self.control.epochs.take(told(pairs))
 
     def compare(self) -> Compare:
         """What GET /compare says."""
-        return compare_of(self.control, self.control.totals.calls())
+        return whole(compare_of(self.control, whole(moment_of(self.control))))
 
     def status(self) -> Status:
         """What GET /status says, without what no two programs have in common."""
-        status = status_of(self.control, self.control.totals.calls())
+        status, _ = whole(status_of(self.control))
         status.instance, status.generated, status.processes = "iris-6f9c", BEGUN, []
         status.program_version, status.state, status.workers_serving = "0.1.0", "ready", status.workers_wanted
         status.warnings = [each for each in status.warnings if "workers serve" not in each]

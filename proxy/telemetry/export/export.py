@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
@@ -30,13 +30,18 @@ _VERSION: Final = version("understudy")
 
 
 class Export:
-    """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when metrics are due.
+    """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when metrics are due,
+    and the task that measures them.
 
     Nothing here waits for a backend, save `stop`, and that within a bound of its own.
     """
 
     def __init__(
-        self, losses: Losses, base: str, measure: Callable[[], Sequence[Family]], environ: Environ = os.environ
+        self,
+        losses: Losses,
+        base: str,
+        measure: Callable[[], Awaitable[Sequence[Family]]],
+        environ: Environ = os.environ,
     ) -> None:
         self._losses = losses
         self._base = base
@@ -48,6 +53,7 @@ class Export:
         self._former: list[Sender[Any, Any]] = []
         self._start_ns = time.time_ns()
         self._due_s = 0.0
+        self._measuring: asyncio.Task[None] | None = None
 
     def configure(self, document: Document) -> None:
         """Export by this document, as it was written, from now on. What the former senders hold, they send."""
@@ -80,9 +86,10 @@ class Export:
 
     def tick(self, now_s: float) -> None:
         """Call it every second, monotonic: metrics leave when they are due."""
-        if self._metrics is not None and now_s >= self._due_s:
+        is_measuring = self._measuring is not None and not self._measuring.done()
+        if self._metrics is not None and now_s >= self._due_s and not is_measuring:
             self._due_s = now_s + self._plan.interval_s
-            self._metrics.offer(self._measured())
+            self._measuring = asyncio.get_running_loop().create_task(self._offer(is_last=False))
 
     def warnings(self) -> list[str]:
         """What an operator should look at now."""
@@ -91,14 +98,16 @@ class Export:
     async def stop(self, within_s: float) -> None:
         """Send what there is, for at most this time; what is left then is lost, and said in one line."""
         before = self._losses.counts()
+        due_s = time.monotonic() + within_s
+        if self._measuring is not None:
+            self._measuring.cancel()
         if self._metrics is not None and within_s > 0:
-            self._metrics.offer(self._measured(), is_last=True)
+            await self._offer(is_last=True)
         senders: list[Sender[Any, Any]] = [
             each for each in (self._spans, self._metrics, *self._former) if each is not None
         ]
-        due_s = time.monotonic() + within_s
         for sender in senders:
-            sender.stop(within_s)
+            sender.stop(max(0.0, due_s - time.monotonic()))
         for sender in senders:
             await asyncio.to_thread(sender.done.wait, max(0.0, due_s - time.monotonic()))
         for sender in senders:
@@ -111,8 +120,15 @@ class Export:
         self._spans = self._metrics = None
         self._former = []
 
-    def _measured(self) -> Measured:
-        return Measured(self._measure(), self._start_ns, time.time_ns())
+    async def _offer(self, *, is_last: bool) -> None:
+        sender, now_ns = self._metrics, time.time_ns()
+        try:
+            families = await self._measure()
+        except Exception:
+            logger.exception("metrics are not exported")
+            return
+        if sender is not None and sender is self._metrics:
+            sender.offer(Measured(families, self._start_ns, now_ns), is_last=is_last)
 
     def _retire(self, sender: Sender[Any, Any] | None) -> None:
         self._former = [each for each in self._former if not each.done.is_set()]

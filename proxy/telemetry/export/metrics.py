@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from ..family import Distribution, Family, Point
+from ..family import Distribution, Family
 from .senders import Measured
 from .spans import Value
 from .wire import SCHEMA_URL, SCOPE
@@ -39,10 +39,12 @@ class MetricsOf:
 
 def _data(family: Family, measured: Measured) -> _Data:
     if family.kind == "histogram":
-        return sdk.Histogram([_distribution(point, measured) for point in family.points], CUMULATIVE)
+        return sdk.Histogram(
+            [_distribution(family.told(point), point.value, measured) for point in family.points], CUMULATIVE
+        )
     start_ns = 0 if family.kind == "gauge" else measured.start_ns
     points = [
-        sdk.NumberDataPoint(dict(point.attributes), start_ns, measured.now_ns, cast(float, point.value))
+        sdk.NumberDataPoint(family.told(point), start_ns, measured.now_ns, cast(float, point.value))
         for point in family.points
     ]
     if family.kind == "gauge":
@@ -50,11 +52,12 @@ def _data(family: Family, measured: Measured) -> _Data:
     return sdk.Sum(points, CUMULATIVE, is_monotonic=family.kind == "counter")
 
 
-def _distribution(point: Point, measured: Measured) -> sdk.HistogramDataPoint:
-    value = point.value
+def _distribution(
+    attributes: Mapping[str, str], value: float | Distribution, measured: Measured
+) -> sdk.HistogramDataPoint:
     assert isinstance(value, Distribution)
     return sdk.HistogramDataPoint(
-        attributes=dict(point.attributes),
+        attributes=attributes,
         start_time_unix_nano=measured.start_ns,
         time_unix_nano=measured.now_ns,
         count=value.count,

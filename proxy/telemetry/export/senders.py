@@ -158,4 +158,4 @@ class MetricSender(Sender[Measured, Measured]):
 
 
 def _points(measured: Measured) -> int:
-    return sum(len(family.points) for family in measured.families)
+    return sum(1 for family in measured.families for _ in family.points)

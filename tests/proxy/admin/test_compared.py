@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from understudy.proxy.admin.views import status_of
+from understudy.proxy.giving_way import whole
 from understudy.proxy.status import Status
 from understudy.proxy.worker_process import WorkerProcess
 
@@ -226,9 +227,9 @@ def test_a_worker_that_tells_nothing_is_not_said_to_serve() -> None:
     with rehearsed(CONFIG) as fed:
         worker = SimpleNamespace(name="worker-0", pid=1, serving_version=1, silent_ticks=4, age_s=60.0, lag_s=0.0)
         fed.control.supervisor.workers[0] = cast(WorkerProcess, worker)
-        assert [each.state for each in status_of(fed.control, {}).processes][1:] == ["serving"]
+        assert [each.state for each in whole(status_of(fed.control))[0].processes][1:] == ["serving"]
         worker.silent_ticks = 5
-        status = status_of(fed.control, {})
+        status, _ = whole(status_of(fed.control))
         assert [each.state for each in status.processes][1:] == ["silent"]
         assert "worker-0 (pid 1) has said nothing for some seconds: who is connected to it waits" in status.warnings
 

@@ -274,7 +274,7 @@ def test_a_record_that_makes_no_span_loses_its_request_and_no_more(
 
 
 def measured(value: int) -> Measured:
-    return Measured([Family("a", "", "gauge", "", [Point({}, value), Point({"b": "c"}, value)])], 1, 2)
+    return Measured([Family("a", "", "gauge", ("b",), "", [Point((), ("x",), value), Point((), ("c",), value)])], 1, 2)
 
 
 def test_of_metrics_only_the_last_ones_wait(backend: Backend, losses: Losses) -> None:

@@ -131,7 +131,7 @@ def test_counts_are_exact_but_for_the_bucket_of_the_bound(values_s: list[float])
     for value_s in values_s:
         sketch.insert(counted, value_s)
     bounds_s = [0.001, 0.1, 10.0]
-    counts = sketch.counts(counted, sketch.edges(bounds_s))
+    counts = sketch.counts(counted, sketch.between(bounds_s))
     assert sum(counts) == len(values_s)
     for bound_s, count in zip(bounds_s, accumulate(counts[:-1]), strict=True):
         assert sum(v <= bound_s * 0.97 for v in values_s) <= count <= sum(v <= bound_s * 1.031 for v in values_s)

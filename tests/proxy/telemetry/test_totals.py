@@ -22,7 +22,7 @@ from understudy.proxy.telemetry.stats import (
     Stats,
     told,
 )
-from understudy.proxy.telemetry.totals import Totals, by_backend
+from understudy.proxy.telemetry.totals import Totals, by_backend, summed
 
 from tests.kit.endings import ending, target
 
@@ -187,7 +187,7 @@ def test_what_a_backend_did_lately_is_that_of_all_its_arms() -> None:
             arm.record_stream(first_s, first_s / 10)
             arm.record(200, None, 0.001, 2 * first_s, 0, 0)
         totals.update(0, report(*(told(arms[name]) for name in arms)))
-        return by_backend(totals.calls().values())[KEY]
+        return summed(KEY, by_backend(totals.calls().values())[KEY])
 
     arms = {name: CallTally(KEY._replace(arm=name)) for name in ("", "a", "b")}
     before = spoke(1.0)
