@@ -10,7 +10,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -42,6 +42,14 @@ def step_aside() -> None:
     A kernel that preempts lazily takes a core away only where it is entered, or at its next tick, milliseconds later.
     """
     os.sched_yield()
+
+
+def stepping_aside(steps: Iterable[Step], every: int) -> Iterator[Step]:
+    """All of them; we step aside before each `every` of them."""
+    for at, step in enumerate(steps):
+        if at % every == 0:
+            step_aside()
+        yield step
 
 
 def whole(work: Pieces[Found]) -> Found:

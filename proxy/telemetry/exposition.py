@@ -8,12 +8,12 @@ over a scrape as over OTLP into a backend that speaks PromQL.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Final
 
-from .family import Distribution, Family, Kind, Values
+from .family import Attributes, Distribution, Family, Kind
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _UNITS: Final = {"s": "seconds", "By": "bytes"}
@@ -36,39 +36,22 @@ def prometheus_label(attribute: str) -> str:
 
 
 def render(families: Iterable[Family]) -> Iterator[str]:
-    """The page, a point at a time, and nothing for a family without any: there may be other work in between."""
-    kept: dict[Sequence[str], _Labels] = {}
+    """The page, a point at a time, and nothing after each family: there may be other work in between."""
+    attributes = Attributes(_label, "")
     for family in families:
-        points = iter(family.points)
-        first = next(points, None)
-        if first is None:
-            yield ""
-            continue
         name = prometheus_name(family.name, family.unit, family.kind)
-        yield f"# HELP {name} {family.help}\n# TYPE {name} {_TYPES[family.kind]}\n"
-        own, further = (
-            kept.setdefault(names, _Labels(names))
-            for names in (family.attributes[: len(first.name)], family.attributes[len(first.name) :])
-        )
-        for point in chain((first,), points):
-            labels = own[point.name] + further[point.further]
-            if isinstance(point.value, Distribution):
-                yield _histogram(name, labels, point.value)
+        head = f"# HELP {name} {family.help}\n# TYPE {name} {_TYPES[family.kind]}\n"
+        for labels, value in attributes.of(family):
+            if isinstance(value, Distribution):
+                yield head + _histogram(name, labels, value)
             else:
-                yield f"{name}{_set(labels)} {point.value}\n"
+                yield f"{head}{name}{_set(labels)} {value}\n"
+            head = ""
+        yield ""
 
 
-class _Labels(dict[Values, str]):
-    """The labels of these names, each with a comma before it, by their values: escaped once for a page."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__()
-        self._names = [prometheus_label(name) for name in names]
-
-    def __missing__(self, values: Values) -> str:
-        pairs = zip(self._names, values, strict=True)
-        text = self[values] = "".join(f',{name}="{_escape(str(value))}"' for name, value in pairs)
-        return text
+def _label(name: str, value: str) -> str:
+    return f',{prometheus_label(name)}="{_escape(value)}"'
 
 
 def _set(labels: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from itertools import chain
+from typing import AnyStr, Final, Generic, Literal, NamedTuple, TypeAlias
 
 from ..status import Status
 from .sketch import between, counts
@@ -59,9 +60,43 @@ class Family(NamedTuple):
     help: str
     points: Iterable[Point]
 
-    def told(self, point: Point) -> dict[str, str]:
-        """The attributes of one of its points."""
-        return dict(zip(self.attributes, map(str, (*point.name, *point.further)), strict=True))
+
+class Attributes(Generic[AnyStr]):
+    """Writes the attributes of points. Mutable state: what is written of rows, each once for all families."""
+
+    def __init__(self, write: Callable[[str, str], AnyStr], none: AnyStr) -> None:
+        self._write: Callable[[str, str], AnyStr] = write
+        self._none: AnyStr = none
+        self._kept: dict[Sequence[str], _Kept[AnyStr]] = {}
+
+    def of(self, family: Family) -> Iterator[tuple[AnyStr, float | Distribution]]:
+        """The attributes of each point, one behind the other, and its value."""
+        points = iter(family.points)
+        first = next(points, None)
+        if first is None:
+            return
+        own = self._named(family.attributes[: len(first.name)])
+        further = self._named(family.attributes[len(first.name) :])
+        for point in chain((first,), points):
+            yield own[point.name] + further[point.further], point.value
+
+    def _named(self, names: Sequence[str]) -> _Kept[AnyStr]:
+        return self._kept.setdefault(
+            names, _Kept(lambda values: self._none.join(map(self._write, names, map(str, values))))
+        )
+
+
+class _Kept(dict[Values, AnyStr]):
+    """What is written of values, by them."""
+
+    def __init__(self, write: Callable[[Values], AnyStr]) -> None:
+        super().__init__()
+        self._write: Callable[[Values], AnyStr] = write
+
+    def __missing__(self, values: Values) -> AnyStr:
+        found: AnyStr = self._write(values)
+        self[values] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from ...log import logger
 from ..family import Family
 from ..losses import Losses
 from .exporters import metric_sending, span_sending
+from .metrics import Measured
 from .places import Places
 from .plan import Plan, Target, plan_of
 from .sender import Sender
-from .senders import Measured, MetricSender, SpanSender
+from .senders import MetricSender, SpanSender
 from .spans import Spans
 from .wire import SCHEMA_URL, SCOPE, Wire
 
@@ -148,7 +149,8 @@ class Export:
         if target is None:
             return None
         self._due_s = 0.0
-        sender = MetricSender(target, self._losses, partial(metric_sending, target, dict(plan.resource), _VERSION))
+        wire = Wire(dict(plan.resource), SCOPE, _VERSION, SCHEMA_URL)
+        sender = MetricSender(target, self._losses, wire, partial(metric_sending, target))
         sender.start()
         return sender
 

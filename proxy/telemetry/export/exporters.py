@@ -8,12 +8,10 @@ either, and gRPC costs twice the memory of HTTP.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .outcome import Outcome
 from .plan import Target
-from .senders import Measured
-from .spans import Value
 
 
 def span_sending(target: Target) -> Callable[[bytes], Outcome]:
@@ -28,21 +26,16 @@ def span_sending(target: Target) -> Callable[[bytes], Outcome]:
     return over_http.SpanExporter(target).send
 
 
-def metric_sending(target: Target, resource: Mapping[str, Value], version: str) -> Callable[[Measured], Outcome]:
-    """What sends all metrics. Raises likewise."""
+def metric_sending(target: Target) -> Callable[[bytes], Outcome]:
+    """What sends an encoded ExportMetricsServiceRequest. Raises likewise."""
     _quiet()
-    from .metrics import MetricsOf
-
-    metrics_of = MetricsOf(resource, version)
     if target.protocol == "grpc":
         from . import over_grpc
 
-        send = over_grpc.MetricExporter(target).send
-    else:
-        from . import over_http
+        return over_grpc.MetricExporter(target).send
+    from . import over_http
 
-        send = over_http.MetricExporter(target).send
-    return lambda measured: send(metrics_of(measured))
+    return over_http.MetricExporter(target).send
 
 
 def _quiet() -> None:

@@ -24,7 +24,6 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.sdk.metrics.export import MetricsData
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -54,16 +53,16 @@ class SpanExporter(OTLPSpanExporter):
 
 
 class MetricExporter(OTLPMetricExporter):
-    """Sends metrics."""
+    """Sends metrics that are encoded already."""
 
     def __init__(self, target: Target) -> None:
         self._session = _Session(target)
         super().__init__(**_options(target, self._session))
 
-    def send(self, metrics: MetricsData) -> Outcome:
+    def send(self, request: bytes) -> Outcome:
         """The request and its retries, within the timeout."""
         self._session.begin()
-        self.export(metrics)
+        self._client.export(request)
         return self._session.outcome(ExportMetricsServiceResponse, "rejected_data_points")
 
 

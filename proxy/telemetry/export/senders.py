@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from ...giving_way import step_aside
+from ...giving_way import stepping_aside
 from ..family import Family
 from ..losses import Losses
 from ..records import ToldExchange
+from .metrics import Measured, encoded
 from .outcome import Outcome
 from .plan import Target
 from .sender import KEEP_S, Load, Sender
@@ -22,6 +23,7 @@ MOST_BYTES: Final = 48 << 20  # as `weight` estimates them
 MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC
 MOST_BYTES_AT_ONCE: Final = 3 << 20  # likewise
 RECORDS_IN_A_ROW: Final = 2  # then we step aside
+MOST_POINTS_AT_ONCE: Final = 2_000  # some 1 MiB; 3.5 with the most buckets that one may have
 GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in few requests
 
 
@@ -111,51 +113,63 @@ class SpanSender(Sender[list[ToldExchange], bytes]):
     def _made(self, batch: list[ToldExchange]) -> Iterator[Span]:
         """The spans of all, a few at a time: control's own loop gets its turn in between, too."""
         spans = self.spans
-        for at, told in enumerate(batch):
-            if at % RECORDS_IN_A_ROW == 0:
-                step_aside()
+        for told in stepping_aside(batch, RECORDS_IN_A_ROW):
             yield from spans.of(told)
 
 
-class Measured(NamedTuple):
-    """All metrics of one moment. Times are nanoseconds since 1970; sums are of what happened between them."""
+class MetricSender(Sender[Measured, bytes]):
+    """Takes all metrics now and then, and keeps only the last ones: sums are cumulative. They leave in several requests
+    where they are many. Mutable state: what is left of them."""
 
-    families: Sequence[Family]
-    start_ns: int
-    now_ns: int
-
-
-class MetricSender(Sender[Measured, Measured]):
-    """Takes all metrics now and then, and keeps only the last ones: sums are cumulative."""
-
-    def __init__(self, target: Target, losses: Losses, make: Callable[[], Callable[[Measured], Outcome]]) -> None:
+    def __init__(
+        self, target: Target, losses: Losses, wire: Wire, make: Callable[[], Callable[[bytes], Outcome]]
+    ) -> None:
         super().__init__(target, "metrics", losses, make)
-        self._last: Measured | None = None
+        self._wire = wire
+        self._waiting: deque[Measured] = deque()
 
     def offer(self, measured: Measured, *, is_last: bool = False) -> None:
         """Send these next. Never blocks. Those that wait are lost, save where the end comes: these say it all."""
+        parts = list(_parts(measured))
         with self._changed:
             dropped = self._drop_waiting()
             self._losses.add(self.kind, 0 if is_last else dropped)
-            self._last = measured
+            self._waiting += parts
             self._changed.notify()
 
     def _take(self, at_once: bool) -> Load[Measured] | None:
-        last, self._last = self._last, None
-        if last is None:
+        if not self._waiting:
             return None
-        return Load(last, _points(last), time.monotonic())  # what comes next says more: it is not tried again
+        part = self._waiting.popleft()
+        return Load(part, _points(part), time.monotonic())  # what comes next says more: it is not tried again
 
     def _due_in_s(self) -> float | None:
         return None
 
     def _drop_waiting(self) -> int:
-        last, self._last = self._last, None
-        return _points(last) if last is not None else 0
+        lost = sum(map(_points, self._waiting))
+        self._waiting.clear()
+        return lost
 
-    def _prepared(self, batch: Measured) -> Measured:
-        return batch
+    def _prepared(self, batch: Measured) -> bytes:
+        return encoded(batch, self._wire)
 
 
 def _points(measured: Measured) -> int:
     return sum(1 for family in measured.families for _ in family.points)
+
+
+def _parts(measured: Measured) -> Iterator[Measured]:
+    """For a request each. A family that has many points may be in several."""
+    part: list[Family] = []
+    room = MOST_POINTS_AT_ONCE
+    for family in measured.families:
+        points = list(family.points)
+        while points:
+            part.append(family._replace(points=points[:room]))
+            points, room = points[room:], room - len(points[:room])
+            if not room:
+                yield measured._replace(families=part)
+                part, room = [], MOST_POINTS_AT_ONCE
+    if part:
+        yield measured._replace(families=part)

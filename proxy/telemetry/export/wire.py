@@ -1,4 +1,4 @@
-"""Spans as the bytes of an OTLP request: opentelemetry-proto's ExportTraceServiceRequest.
+"""Spans as the bytes of an OTLP request: opentelemetry-proto's ExportTraceServiceRequest. metrics.py has the metrics.
 
 The SDK's own encoder builds a message object for every attribute, which costs some 70 us a span; most attributes are
 the same from span to span, so their bytes are kept. tests/proxy/telemetry/test_wire.py holds it to the SDK's encoder.
@@ -38,44 +38,48 @@ class Wire:
 
     def __init__(self, resource: Mapping[str, Value], scope_name: str, scope_version: str, schema_url: str) -> None:
         self._kept: dict[tuple[str, Value], bytes] = {}
-        scope = _text(b"\x0a", scope_name) + _text(b"\x12", scope_version)
-        self._resource = _field(b"\x0a", b"".join(_field(b"\x0a", _pair(*each)) for each in resource.items()))
-        self._scope = _field(b"\x0a", scope)
-        self._schema_url = _text(b"\x1a", schema_url)
+        scope = text(b"\x0a", scope_name) + text(b"\x12", scope_version)
+        self._resource = field(b"\x0a", b"".join(field(b"\x0a", pair(*each)) for each in resource.items()))
+        self._scope = field(b"\x0a", scope)
+        self._schema_url = text(b"\x1a", schema_url)
 
     def request(self, spans: Iterable[Span]) -> bytes:
         """An ExportTraceServiceRequest with these spans, all of one resource and scope."""
-        parts = [self._scope, *map(self._span, spans), self._schema_url]
+        return self.enclosed(map(self._span, spans))
+
+    def enclosed(self, items: Iterable[bytes]) -> bytes:
+        """The request with these, encoded already and behind their tags: spans, or metrics for another kind of it."""
+        parts = [self._scope, *items, self._schema_url]
         size = sum(map(len, parts))
-        scope_spans = b"\x12" + _length(size)
-        around = len(self._resource) + len(scope_spans) + size + len(self._schema_url)
-        return b"".join((b"\x0a", _length(around), self._resource, scope_spans, *parts, self._schema_url))
+        scoped = b"\x12" + length(size)
+        around = len(self._resource) + len(scoped) + size + len(self._schema_url)
+        return b"".join((b"\x0a", length(around), self._resource, scoped, *parts, self._schema_url))
 
     def _span(self, span: Span) -> bytes:
         parts = [
             b"\x0a\x10", span.trace_id, b"\x12\x08", span.span_id,
-            _text(b"\x2a", span.name), b"\x30", _SHORT[span.kind],
+            text(b"\x2a", span.name), b"\x30", _SHORT[span.kind],
             b"\x39", _FIXED64(span.start_ns), b"\x41", _FIXED64(span.end_ns),
         ]  # fmt: skip
         if span.trace_state:
-            parts.append(_text(b"\x1a", span.trace_state))
+            parts.append(text(b"\x1a", span.trace_state))
         if span.parent_id:
             parts += b"\x22\x08", span.parent_id
         parts += self._attributes(b"\x4a", span.attributes)
-        parts += [_field(b"\x5a", self._event(event)) for event in span.events]
+        parts += [field(b"\x5a", self._event(event)) for event in span.events]
         if span.link is not None:
             trace_id, span_id = span.link
-            parts.append(_field(b"\x6a", b"\x0a\x10" + trace_id + b"\x12\x08" + span_id + b"\x35" + _FLAGS[False]))
+            parts.append(field(b"\x6a", b"\x0a\x10" + trace_id + b"\x12\x08" + span_id + b"\x35" + _FLAGS[False]))
         if span.error is None:
             parts.append(b"\x7a\x00")
         else:
-            message = b"" if span.error.isdigit() else _text(b"\x12", span.error)
-            parts.append(_field(b"\x7a", message + _ERROR))
+            message = b"" if span.error.isdigit() else text(b"\x12", span.error)
+            parts.append(field(b"\x7a", message + _ERROR))
         parts += b"\x85\x01", _FLAGS[span.is_remote]
-        return _field(b"\x12", b"".join(parts))
+        return field(b"\x12", b"".join(parts))
 
     def _event(self, event: Event) -> bytes:
-        return b"".join((b"\x09", _FIXED64(event.time_ns), _text(b"\x12", event.name),
+        return b"".join((b"\x09", _FIXED64(event.time_ns), text(b"\x12", event.name),
                          *self._attributes(b"\x1a", event.attributes)))  # fmt: skip
 
     def _attributes(self, tag: bytes, attributes: Attributes) -> list[bytes]:
@@ -89,8 +93,7 @@ class Wire:
         return parts
 
     def _keep(self, each: tuple[str, Value]) -> bytes:
-        pair = _pair(*each)
-        sized = _length(len(pair)) + pair
+        sized = field(b"", pair(*each))
         if each[0] not in _VARIED and not each[0].startswith("http.request.header."):
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
@@ -98,33 +101,36 @@ class Wire:
         return sized
 
 
-def _pair(key: str, value: Value) -> bytes:
-    return _text(b"\x0a", key) + _field(b"\x12", _any(value))
+def pair(key: str, value: Value) -> bytes:
+    """A KeyValue."""
+    return text(b"\x0a", key) + field(b"\x12", _any(value))
 
 
 def _any(value: Value) -> bytes:
     """An AnyValue."""
     if isinstance(value, str):
-        return _text(b"\x0a", value)
+        return text(b"\x0a", value)
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
-        return b"\x18" + _length(value & 0xFFFF_FFFF_FFFF_FFFF)
+        return b"\x18" + length(value & 0xFFFF_FFFF_FFFF_FFFF)
     if isinstance(value, float):
         return b"\x21" + _DOUBLE(value)
-    return _field(b"\x2a", b"".join(_field(b"\x0a", _any(each)) for each in value))
+    return field(b"\x2a", b"".join(field(b"\x0a", _any(each)) for each in value))
 
 
-def _text(tag: bytes, text: str) -> bytes:
-    return _field(tag, text.encode(errors="replace"))
+def text(tag: bytes, text: str) -> bytes:
+    """A string behind its tag and length."""
+    return field(tag, text.encode(errors="replace"))
 
 
-def _field(tag: bytes, content: bytes) -> bytes:
+def field(tag: bytes, content: bytes) -> bytes:
+    """A message, or bytes, behind tag and length."""
     size = len(content)
-    return tag + (_SHORT[size] if size < 128 else _length(size)) + content
+    return tag + (_SHORT[size] if size < 128 else length(size)) + content
 
 
-def _length(number: int) -> bytes:
+def length(number: int) -> bytes:
     """A varint."""
     if number < 128:
         return _SHORT[number]

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metr
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
 from understudy.proxy.telemetry.export import over_http
 from understudy.proxy.telemetry.export.exporters import metric_sending, span_sending
+from understudy.proxy.telemetry.export.metrics import encoded
 from understudy.proxy.telemetry.export.outcome import Outcome
 from understudy.proxy.telemetry.export.plan import Target
 from understudy.proxy.telemetry.export.wire import Wire
@@ -23,7 +24,9 @@ from tests.kit.collector import PROTOBUF, Answer, Collector, Seen, grpc_collecto
 from tests.proxy.telemetry.test_sender import measured
 from tests.proxy.telemetry.test_wire import spans
 
-REQUEST = Wire({"service.name": "x"}, "understudy", "1", "").request(spans())
+WIRE = Wire({"service.name": "x"}, "understudy", "1", "")
+REQUEST = WIRE.request(spans())
+METRICS = encoded(measured(1), WIRE)
 COUNT = len(spans())
 REFUSED = Outcome("connection refused", again=True)
 
@@ -47,7 +50,7 @@ def test_spans_and_metrics_over_http(compression: str) -> None:
     with http_collector() as collector:
         assert sent(collector, compression=compression) == Outcome()
         chosen = target(collector.url, signal="metrics", compression=compression)
-        assert metric_sending(chosen, {"service.name": "x"}, "1")(measured(1)) == Outcome()
+        assert metric_sending(chosen)(METRICS) == Outcome()
         assert [each.path for each in collector.seen] == ["/v1/traces", "/v1/metrics"]
         assert collector.spans == COUNT
         for each in collector.seen:
@@ -60,7 +63,7 @@ def test_spans_and_metrics_over_grpc(compression: str) -> None:
     with grpc_collector() as collector:
         assert span_sending(target(collector.url, "grpc", compression=compression))(REQUEST) == Outcome()
         chosen = target(collector.url, "grpc", signal="metrics", compression=compression)
-        assert metric_sending(chosen, {"service.name": "x"}, "1")(measured(1)) == Outcome()
+        assert metric_sending(chosen)(METRICS) == Outcome()
         assert collector.spans == COUNT
         assert [each.headers["x-token"] for each in collector.seen] == ["t0k", "t0k"]
 
@@ -85,7 +88,7 @@ def test_what_is_taken_in_part_is_said(protocol: str) -> None:
         collector.answer = lambda seen: Answer(body=partly(seen).SerializeToString())
         assert span_sending(target(collector.url, protocol))(REQUEST) == Outcome(rejected=3)
         chosen = target(collector.url, protocol, "metrics")
-        assert metric_sending(chosen, {}, "1")(measured(1)) == Outcome(rejected=2)
+        assert metric_sending(chosen)(METRICS) == Outcome(rejected=2)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from understudy.proxy.telemetry.export import sender as sending
 from understudy.proxy.telemetry.export import senders
+from understudy.proxy.telemetry.export.metrics import Measured
 from understudy.proxy.telemetry.export.outcome import Outcome
 from understudy.proxy.telemetry.export.places import Places
 from understudy.proxy.telemetry.export.plan import Target
-from understudy.proxy.telemetry.export.senders import Measured, MetricSender, SpanSender
+from understudy.proxy.telemetry.export.senders import MetricSender, SpanSender
 from understudy.proxy.telemetry.export.spans import Spans
 from understudy.proxy.telemetry.export.wire import Wire
 from understudy.proxy.telemetry.family import Family, Point
@@ -273,12 +275,24 @@ def test_a_record_that_makes_no_span_loses_its_request_and_no_more(
     assert losses.counts()["spans"] >= SPANS_EACH
 
 
-def measured(value: int) -> Measured:
-    return Measured([Family("a", "", "gauge", ("b",), "", [Point((), ("x",), value), Point((), ("c",), value)])], 1, 2)
+def measured(value: int, points: int = 2) -> Measured:
+    found = [Point((), (f"b-{number}",), value) for number in range(points)]
+    return Measured([Family("a", "", "gauge", ("b",), "", found), Family("n", "", "gauge", (), "", [])], 1, 2)
+
+
+def metric_sender(losses: Losses, backend: Backend) -> MetricSender:
+    return MetricSender(TARGET, losses, Wire({}, "u", "", ""), lambda: backend)
+
+
+def values(backend: Backend) -> list[list[int]]:
+    """Of the points of each request."""
+    requests = [ExportMetricsServiceRequest.FromString(each) for each in backend.sent]
+    metrics = [request.resource_metrics[0].scope_metrics[0].metrics for request in requests]
+    return [[point.as_int for metric in each for point in metric.gauge.data_points] for each in metrics]
 
 
 def test_of_metrics_only_the_last_ones_wait(backend: Backend, losses: Losses) -> None:
-    sender = MetricSender(TARGET, losses, lambda: backend)
+    sender = metric_sender(losses, backend)
     sender.start()
     backend.held.clear()
     sender.offer(measured(1))
@@ -289,12 +303,12 @@ def test_of_metrics_only_the_last_ones_wait(backend: Backend, losses: Losses) ->
     sender.offer(measured(4), is_last=True)
     backend.held.set()
     end(sender)
-    assert [each.families[0].points[0].value for each in backend.sent] == [1, 4]
+    assert values(backend) == [[1, 1], [4, 4]]
     assert losses.counts() == {"metrics": 2}
 
 
 def test_metrics_are_not_offered_again_as_the_next_ones_say_more(backend: Backend, losses: Losses) -> None:
-    sender = MetricSender(TARGET, losses, lambda: backend)
+    sender = metric_sender(losses, backend)
     sender.start()
     backend.says = [DOWN]
     sender.offer(measured(1))
@@ -302,3 +316,20 @@ def test_metrics_are_not_offered_again_as_the_next_ones_say_more(backend: Backen
     end(sender)
     assert len(backend.sent) == 1
     assert losses.counts() == {"metrics": 2}
+
+
+def test_many_metrics_leave_in_requests_that_a_backend_takes(
+    backend: Backend, losses: Losses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders, "MOST_POINTS_AT_ONCE", 3)
+    sender = metric_sender(losses, backend)
+    sender.start()
+    backend.held.clear()
+    both = measured(1, 7)
+    sender.offer(both._replace(families=[*both.families, both.families[0]._replace(name="c")]))
+    backend.was_asked()
+    sender.offer(measured(2, 4))
+    assert losses.counts() == {"metrics": 11}
+    backend.held.set()
+    end(sender)
+    assert values(backend) == [[1, 1, 1], [2, 2, 2], [2]]
