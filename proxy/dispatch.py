@@ -222,9 +222,9 @@ class Dispatch(Exchange, Caller, Waiter):
         if self._timer is not None:
             self._timer.cancel()
         self._withdraw()
-        pool, stats, backend = self._pool, self._stats, self._route.backend
-        if stats is None:
-            return self._plane.stats.call(self.route, backend.name, backend.version)
+        pool, stats = self._pool, self._stats
+        if stats is None:  # refused or answered before any backend was asked: it is none's doing
+            return self._plane.stats.call(self.route, "", "")
         if pool is not None:
             pool.leave(self.target)
             pool.exit()

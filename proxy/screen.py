@@ -168,8 +168,8 @@ def _failures(status: Status) -> Iterator[str]:
 
 
 def _warnings(status: Status) -> Iterator[str]:
-    lost = status.losses()
-    if any(lost.values()):
+    lost = {kind: count for kind, count in status.losses().items() if count}
+    if lost:
         yield "LOST  " + counts(lost)
     if status.counters:
         yield "EVENTS  " + counts(status.counters)

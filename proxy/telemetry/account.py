@@ -107,9 +107,9 @@ class Account(Progress):
     """
 
     __slots__ = (
-        "arm", "asked", "attempts", "authority", "backend", "client", "copies", "drawn", "end", "experiment", "flags",
-        "headers", "id", "method", "minor", "path", "port", "refused", "scheme", "server_span_id", "spans", "status",
-        "tainted", "teller", "version",
+        "arm", "asked", "attempts", "authority", "backend", "chosen", "client", "copies", "drawn", "end", "experiment",
+        "flags", "headers", "id", "method", "minor", "path", "port", "refused", "scheme", "server_span_id", "spans",
+        "status", "tainted", "teller", "version",
     )  # fmt: skip
 
     id: bytes
@@ -122,8 +122,9 @@ class Account(Progress):
     experiment: str
     arm: str
     flags: list[str] | None
-    backend: str
+    backend: str  # that was asked, as it is counted; "" for none
     version: str
+    chosen: str  # by the route, a flag or a split, asked or not
     end: Ending
     copies: list[Copy]
     refused: list[tuple[Lane, Shadow, str]]
@@ -231,6 +232,7 @@ class Account(Progress):
         self.experiment, self.arm, self.flags = exchange.experiment, exchange.arm, exchange.flags
         self.server_span_id = b""
         self.backend, self.version = stats.key.backend, stats.key.version
+        self.chosen = exchange.backend
 
     def _give(self, late: Copy | None = None) -> None:
         teller = self.teller

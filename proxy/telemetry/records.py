@@ -15,8 +15,8 @@ class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
     """An exchange that ended without the backend's whole answer, save that its client simply left."""
 
     route: str
-    backend: str
-    endpoint: str  # "" when none was chosen
+    backend: str  # "" when none was asked
+    endpoint: str  # that was asked last, reached or not; "" when none was chosen
     status: int  # what the client was told
     reason: str
     request_id: str

@@ -182,12 +182,14 @@ class Stats:
         self.counters[name] = self.counters.get(name, 0) + by
 
     def fail(self, exchange: Exchange, end: Ending) -> None:
-        """Tell the operator of one exchange that went wrong."""
+        """Tell the operator of one exchange that went wrong: which backend was asked, if one was, and where last."""
         name = exchange.id.decode("ascii", "replace")
+        backend = exchange.backend if end.asked else ""
+        target = end.target or end.tried
+        endpoint = "" if target is None else target.label
         self.records.offer(
             FailedExchange(
-                exchange.route, exchange.backend, end.label or "", end.status, end.reason or "", name,
-                end.total_s * 1000,
+                exchange.route, backend, endpoint, end.status, end.reason or "", name, end.total_s * 1000
             )
         )  # fmt: skip
 

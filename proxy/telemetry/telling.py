@@ -66,7 +66,7 @@ def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
         route=end.route.name,
         experiment=account.experiment,
         arm=account.arm,
-        flags=_flags(account.flags, end.route.flags, account.backend) if account.flags else [],
+        flags=_flags(account.flags, end.route.flags, account.chosen) if account.flags else [],
         config=end.config,
         status=end.status,
         reason=end.reason or "",
@@ -194,7 +194,7 @@ def _label(endpoint: Endpoint | None) -> str:
 
 
 def _flags(names: list[str], rules: Mapping[str, Flag] | None, backend: str) -> list[ToldFlag]:
-    """What each flag decided: the first of them that chooses a backend chose the one that was asked."""
+    """What each flag decided: the first of them that chooses a backend chose this one."""
     told: list[ToldFlag] = []
     chosen = False
     for name in names:

@@ -182,6 +182,7 @@ def test_the_last_failures_are_shown_with_their_request_ids(tmp_path: Path) -> N
         (failure,) = status(program)["failures"]
         assert (failure["route"], failure["backend"], failure["status"]) == ("all", "stable", 503)
         assert failure["reason"] == "connect_failed"
+        assert failure["endpoint"] == backend.url.removeprefix("http://")
         assert failure["request_id"] != "forged"
         shown = understudy("status", "--admin", program.url("admin"), folder=tmp_path).stdout
         assert f"connect_failed  {failure['request_id']}" in shown

@@ -301,3 +301,17 @@ async def test_what_is_slower_than_the_p99_so_far_is_told() -> None:
         await stage.proxy.settled(lambda: time.monotonic() > until_s)
         call.send(ok())
         assert (await stage.told.only()).total_ms > tally.p99_s * 1000
+
+
+@on_the_loop
+async def test_a_flag_that_chose_and_a_refusal_before_anybody_was_asked() -> None:
+    pin = {"flag": "pin", "when": {"header": "x-variant", "in": ["stable"]}, "backend_from": "x-variant"}
+    trial = {"flag": "trial", "percent": 50, "key": {"header": "x-user", "missing": "refuse"}, "skip": ["mirror"]}
+    chain = {"filters": [{"type": "flags", "rules": [each]} for each in (pin, trial)]}
+    async with telling(traces(), route=chain) as stage:
+        client = await stage.proxy.connect()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Variant: stable\r\n\r\n")
+        assert (await client.message()).status == 400
+        told = await stage.told.only()
+        assert (told.reason, told.calls) == ("key_missing", [])
+        assert told.flags == [ToldFlag("pin", "stable", "targeting_match")]

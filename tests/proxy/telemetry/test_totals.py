@@ -231,6 +231,16 @@ def test_a_worker_keeps_so_many_failures_for_control_and_no_more() -> None:
     assert stats.records.take() == []
 
 
+def test_a_failure_names_the_endpoint_that_could_not_be_reached_and_no_backend_where_none_was_asked() -> None:
+    stats = Stats()
+    exchange = Exchange(REQUEST, "r", "b", b"id", "127.0.0.1", False)
+    stats.fail(exchange, ending(status=503, reason="connect_failed", tried=target("h", 1)))
+    stats.fail(exchange, ending(status=503, reason="overloaded"))
+    stats.fail(exchange, ending(status=400, reason="key_missing", asked=0.0))
+    found = [(each.backend, each.endpoint) for each in stats.records.take() if isinstance(each, FailedExchange)]
+    assert found == [("b", "h:1"), ("b", ""), ("", "")]
+
+
 def copies(selected: int, *, sent: int = 0, held_bytes: int = 0, breaker: str = "closed", **dropped: int) -> CopyStats:
     counted = Stats()
     counted.copies_of("r", "next")
