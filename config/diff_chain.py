@@ -38,18 +38,12 @@ def filter_changes(path: Named, old: FilterConfig, new: FilterConfig) -> Changes
 def _flags(path: Named, old: FlagsConfig, new: FlagsConfig) -> Changes:
     before, after = {each.flag: each for each in old.rules}, {each.flag: each for each in new.rules}
     renamed = dict(_renamed(before, after))
-    for change in in_order(path, before, after, "the first matching rule decides", _rule):
-        name = change.path[-1] if len(change.path) == len(path) + 1 else ""
-        if name in renamed:
-            rule = before[name]
-            drawn = rule.salt is None and 0 < rule.percent < 100
-            notes = [f"its name salts its draw: {_ANEW}"] if drawn else []
-            yield changed((*change.path, "flag"), name, renamed[name], *notes, warning=drawn)
-        elif name not in renamed.values():
-            yield change
+    before = {renamed.get(name, name): rule for name, rule in before.items()}
+    yield from in_order(path, before, after, "the first matching rule decides", _rule)
 
 
 def _renamed(before: Mapping[str, Rule], after: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:
+    """The former and the new name of each rule that is the same but for its name."""
     added = [name for name in after if name not in before]
     for name, rule in before.items():
         if name not in after:
@@ -59,7 +53,17 @@ def _renamed(before: Mapping[str, Rule], after: Mapping[str, Rule]) -> Iterator[
                 yield name, found
 
 
+def _rename(path: Named, old: Rule, new: Rule) -> Change:
+    """Of a rule that `path` calls by its new name."""
+    drawn = old.salt is None and 0 < old.percent < 100
+    notes = [f"its name salts its draw: {_ANEW}"] if drawn else []
+    return changed((*path[:-1], old.flag, "flag"), old.flag, new.flag, *notes, warning=drawn)
+
+
 def _rule(path: Named, old: Rule, new: Rule) -> Changes:
+    if old.flag != new.flag:
+        yield _rename(path, old, new)
+        return
     drawn = any(0 < each.percent < 100 for each in (old, new))
     anew = {
         "salt": drawn and (old.salt or old.flag) != (new.salt or new.flag),

@@ -94,6 +94,11 @@ class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
         """Every backend that it names: (path inside this filter, the backend's name)."""
         return []
 
+    def deciding(self) -> FilterConfig | None:
+        """What of it decides who answers an exchange and who hears it, None for nothing: where that changes, former
+        exchanges are not compared with new ones. Whoever names backends decides."""
+        return self if self.references() else None
+
 
 class Filter:
     """One step of a chain, built once per route and shared by all its requests: no per-request state on self.

@@ -149,6 +149,10 @@ class FlagsConfig(FilterConfig, frozen=True, tag="flags"):
             (("rules", at, *inner), name) for at, rule in enumerate(self.rules) for inner, name in rule.references()
         ]
 
+    def deciding(self) -> FilterConfig:
+        """All of it: a rule that names no backend may keep a split or a mirror from its turn."""
+        return self
+
 
 class FlagsFilter(Filter):
     """Lets the first matching rule decide each effect. Holds nothing of any request."""

@@ -111,6 +111,11 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
         """Every backend that is a shadow, and where."""
         return [(("to", at, "backend"), shadow.backend) for at, shadow in enumerate(self.to)]
 
+    def deciding(self) -> FilterConfig:
+        """All but tolerances, which only judge."""
+        to = tuple(msgspec.structs.replace(each, tolerance=0.0) for each in self.to)
+        return msgspec.structs.replace(self, to=to)
+
 
 class MirrorFilter(Filter):
     """Selects the shadows that shall hear a request, and holds nothing."""

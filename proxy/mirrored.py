@@ -33,12 +33,11 @@ _SIZES: Final[list[int]] = [*SIZE_CLASSES]
 
 class Mirrored:
     """Mutable state: the copies, and those that were `refused` with their reason; what live has been sent before there
-    were copies (`_early`); the live answer's times and size as they come, and `over` once the live exchange ended."""
+    were copies (`_early`); the live answer's gaps and size as they come, and `over` once the live exchange ended."""
 
     __slots__ = (
-        "_arm", "_config", "_copies", "_early", "_early_ended", "_end", "_first_byte", "_gap", "_id", "_last", "_live",
-        "_outcome", "_plane", "_route", "_total", "account", "asked", "fields", "live_bytes", "over", "refused",
-        "tainted", "waited_for",
+        "_arm", "_config", "_copies", "_early", "_early_ended", "_end", "_gap", "_id", "_last", "_live", "_outcome",
+        "_plane", "_route", "account", "asked", "fields", "live_bytes", "over", "refused", "tainted", "waited_for",
     )  # fmt: skip
 
     _end: Ending  # of the live exchange, once it is `over`
@@ -58,7 +57,7 @@ class Mirrored:
         self.refused: list[tuple[Lane, Shadow, str]] = []
         self._early: list[bytes] = []
         self._early_ended = False
-        self._first_byte = self._last = self._total = self._gap = 0.0
+        self._last = self._gap = 0.0
         self._outcome = ""
         self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
@@ -125,21 +124,16 @@ class Mirrored:
 
     # What live answers.
 
-    def live_answered(self, size: int, ended: bool, now: float) -> None:
-        """The live head is in, with so many bytes of the body."""
-        self._first_byte = now - self.asked
+    def live_answered(self, size: int, now: float) -> None:
+        """The live head is in, with so many bytes of what follows it."""
         self._last = now
         self.live_bytes = size
-        if ended:
-            self._total = self._first_byte
 
-    def live_data(self, size: int, ended: bool, now: float) -> None:
+    def live_data(self, size: int, now: float) -> None:
         """More of the live answer."""
         self._gap = max(self._gap, now - self._last)
         self._last = now
         self.live_bytes += size
-        if ended:
-            self._total = now - self.asked
         if self.waited_for and self._copies:
             for copy in self._copies:
                 try:
@@ -151,7 +145,7 @@ class Mirrored:
         """The live exchange has ended: from now on copies are on their own. Returns them; some may be over."""
         self.over = True
         self._end = end
-        self._outcome = end.reason or (_BLAMELESS if self._total else "replaced")
+        self._outcome = end.reason or (_BLAMELESS if end.answered else "replaced")
         for lane, shadow, why in self.refused:
             self._pair(lane, shadow, None, why)
         copies, self._copies = self._copies, []  # they know us: a cycle that only the collector would find
@@ -216,8 +210,9 @@ class Mirrored:
         )  # fmt: skip
 
     def _figures(self, copy: Copy | None) -> Figures:
-        first_byte, total, gap = _ms(self._first_byte), _ms(self._total), _ms(self._gap)
-        received, answered = self._end.received, self.live_bytes
+        end = self._end
+        first_byte, total, gap = self._since_ms(end.first_byte), self._since_ms(end.answered), _ms(self._gap)
+        received, answered = end.received, self.live_bytes
         if copy is None:
             return first_byte, total, NEVER, NEVER, gap, NEVER, received, answered, 0
         copy_total = copy.total * 1000 if copy.sent else NEVER
@@ -225,6 +220,9 @@ class Mirrored:
             first_byte, total, _ms(copy.first_byte), copy_total, gap, _ms(copy.gap), received, answered,
             copy.response_bytes,
         )  # fmt: skip
+
+    def _since_ms(self, moment: float) -> float:
+        return (moment - self.asked) * 1000 if moment else NEVER
 
     def _streams(self, copy: Copy | None) -> bytes | None:
         live = self._end.stream

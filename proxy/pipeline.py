@@ -184,7 +184,7 @@ class LiveExchange(Dispatch):
         if response.unsized:
             self._tokens = clock_of(response, self._first_byte)
         if self._mirrored is not None:
-            self._mirrored.live_answered(len(response.content), response.ended, self._first_byte)
+            self._mirrored.live_answered(len(response.content), self._first_byte)
         if self.account is not None:
             self.account.status = response.status
         if response.ended:
@@ -198,7 +198,7 @@ class LiveExchange(Dispatch):
         if self._tokens is not None:
             self._tokens.take(chunk, now)
         if self._mirrored is not None:
-            self._mirrored.live_data(len(chunk), ended, now)
+            self._mirrored.live_data(len(chunk), now)
         if ended:
             self._call = None
             self._answered = now
@@ -214,6 +214,8 @@ class LiveExchange(Dispatch):
         self._first_byte = _now()
         self._begun = True
         self._status = response.status
+        if self._mirrored is not None:
+            self._mirrored.live_answered(len(first), self._first_byte)
         if self.account is not None:
             self.account.status = response.status
         response.append(b"x-request-id", self.id)

@@ -17,7 +17,7 @@ from ...filters.split import SplitConfig
 from ..comparison.epochs import shadows, tolerance_of
 from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
 from ..giving_way import Pieces
-from ..status import Copies, Keys, SizeShare
+from ..status import Call, Copies, Keys, SizeShare
 from ..telemetry.sketch import subtract
 from ..telemetry.stats import SIZE_CLASSES, CallKey, CallStats, CopyStats
 from ..text import now_text
@@ -164,13 +164,20 @@ def keys_of(control: Control) -> list[Keys]:
     ]
 
 
-def warnings_of(copies: list[Copies], keys: list[Keys]) -> list[str]:
-    """What an operator should look at."""
+def warnings_of(calls: list[Call], copies: list[Copies], keys: list[Keys]) -> list[str]:
+    """What an operator should look at of shadows and splits."""
     found = [
         f"shadow {each.shadow} of {each.route} fails: its breaker is {each.breaker}, it gets no copies but probes"
         for each in copies
         if each.breaker != "closed"
     ]
+    found += [
+        f"shadow {call.backend} of {call.route} answers nothing, and as many copies are in flight as its budget allows"
+        f" ({call.max_in_flight}): it gets no more"
+        for call in calls
+        if call.role == "shadow" and call.max_in_flight and call.in_flight >= call.max_in_flight
+        and call.rate_per_s == 0
+    ]  # fmt: skip
     for use in keys:
         asked = use.requests + use.missing
         if use.requests >= ENOUGH_KEYS and use.hottest is not None and use.hottest >= HOT_SHARE:

@@ -225,12 +225,5 @@ def _warnings(control: Control, status: Status) -> list[str]:
     found += control.export.warnings()
     if status.counters.get("metrics_overflow"):
         found.append(f"more than {MOST_KEYS:,} combinations of names were counted: those past it are one, {OVERFLOW}")
-    found += compared.warnings_of(status.copies, status.keys)
-    found += [
-        f"shadow {call.backend} of {call.route} answers nothing, and as many copies are in flight as its budget allows"
-        f" ({call.max_in_flight}): it gets no more"
-        for call in status.calls
-        if call.role == "shadow" and call.max_in_flight and call.in_flight >= call.max_in_flight
-        and call.rate_per_s == 0
-    ]  # fmt: skip
+    found += compared.warnings_of(status.calls, status.copies, status.keys)
     return found

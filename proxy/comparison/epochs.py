@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import msgspec
-
 from ...config.schema import Document
-from ...filters.flags import FlagsConfig
 from ...filters.mirror import MirrorConfig, Shadow
-from ...filters.split import SplitConfig
 from ..telemetry.stats import CallKey, CallStats, CopyStats
 from .sums import Book
 from .view import Epoch, comparison_of
@@ -103,19 +99,8 @@ def shadows(document: Document) -> Iterator[tuple[str, Shadow]]:
 
 
 def _who_answers(document: Document) -> Any:
-    """Which exchanges whom reach: all that a comparison depends on. Tolerances only judge it."""
+    """Which exchanges whom reach: all that a comparison depends on."""
     return [
-        (route.name, route.match, route.backend, [_without_tolerance(each) for each in route.filters if _decides(each)])
+        (route.name, route.match, route.backend, [part for each in route.filters if (part := each.deciding())])
         for route in document.routes
     ]
-
-
-def _decides(config: object) -> bool:
-    return isinstance(config, FlagsConfig | SplitConfig | MirrorConfig)
-
-
-def _without_tolerance(config: Any) -> Any:
-    if not isinstance(config, MirrorConfig):
-        return config
-    to = tuple(msgspec.structs.replace(each, tolerance=0.0) for each in config.to)
-    return msgspec.structs.replace(config, to=to)

@@ -85,6 +85,7 @@ def check_example(config: type[FilterConfig], example: dict[str, Any]) -> None:
     assert built.mistakes() == [] and decoded(config, example) == built, "mistakes() must not change anything"
     for path, name in built.references():
         assert isinstance(path, tuple) and isinstance(name, str), "references() gives (path, backend name)"
+        assert built.deciding() is not None, "a filter that names backends decides who answers or hears"
     _check_frozen(built)
     _check_refuses_unknown(config, example)
     for codec in (msgspec.msgpack, msgspec.json):

@@ -116,6 +116,7 @@ class Call:
     body: bytes
     given: int = 0  # bytes of it that live was sent
     ended: bool = False
+    answered: float = 0.0  # monotonic
     live_over: bool = False
 
 
@@ -204,14 +205,16 @@ class Copies(RuleBasedStateMachine):
     @rule(call=calls, size=st.sampled_from([0, 1000, 10**6]))
     def live_answers(self, call: Call, size: int) -> None:
         if not call.live_over:
-            call.mirrored.live_answered(0, False, monotonic())
-            call.mirrored.live_data(size, True, monotonic())
+            call.answered = monotonic()
+            call.mirrored.live_answered(0, call.answered)
+            call.mirrored.live_data(size, call.answered)
 
     @rule(call=calls, reason=st.sampled_from([None, "client_gone", "upstream_closed", "upstream_timeout"]))
     def live_is_over(self, call: Call, reason: str | None) -> None:
         if not call.live_over:
             call.live_over = True
-            call.mirrored.live_over(ending(reason=reason, received=call.given))
+            times = {"first_byte": call.answered, "answered": call.answered}
+            call.mirrored.live_over(ending(reason=reason, received=call.given, **times))
 
     @rule(what=st.sampled_from(["the shadow goes", "the loop turns", "time passes", "a reload"]), data=st.data())
     def something_rare(self, what: str, data: st.DataObject) -> None:

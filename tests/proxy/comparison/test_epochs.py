@@ -46,6 +46,8 @@ def document(text: str = CONFIG) -> Document:
         ("path_prefix: /v2", "path_prefix: /v3", "configuration"),
         ("      - {type: split", "      - {type: flags, rules: [{flag: f, backend: canary}]}\n      - {type: split",
          "configuration"),
+        ("      - {type: split", "      - {type: flags, rules: [{flag: f, skip: [mirror]}]}\n      - {type: split",
+         "configuration"),
         ("tolerance: 3", "tolerance: 4", None),
         ("x-a: b", "x-a: c", None),
         ("first_byte_timeout: 9s", "first_byte_timeout: 8s", None),

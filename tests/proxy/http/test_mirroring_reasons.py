@@ -104,7 +104,12 @@ async def test_a_websocket_is_not_mirrorable() -> None:
         assert await live.exactly(4) == b"well"
         live.close()
         assert await client.rest() == b""
-        assert (await stage.pair()).shadow_outcome == "not_mirrorable"
+        pair = await stage.pair()
+        assert (pair.live_outcome, pair.live_status, pair.shadow_outcome) == ("complete", 101, "not_mirrorable")
+        assert pair.live_first_byte_ms is not None and pair.live_total_ms is not None
+        assert 0 < pair.live_first_byte_ms < pair.live_total_ms
+        assert pair.live_gap_ms is not None and pair.live_gap_ms <= pair.live_total_ms - pair.live_first_byte_ms
+        assert pair.live_bytes == 5
         assert stage.shadow.connections == []
 
 
