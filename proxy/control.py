@@ -83,6 +83,7 @@ class Control:
         self._at_once = asyncio.Event()
         self._stop_signals: list[signal.Signals] = []
         self._due_s = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Serve until asked to end. Returns the exit status: 0 after a drain, 1 when it could not start or was cut."""
@@ -209,7 +210,7 @@ class Control:
         now_s = time.monotonic()
         self.lag_s, self._due_s = max(0.0, now_s - self._due_s), now_s + TICK_S
         self._loop.call_later(TICK_S, self._tick)
-        self.recent.tick(now_s)
+        self._looking = self._loop.create_task(in_turns(self.recent.tick(now_s)))
         self.export.tick(now_s)
         self.admin.tick(now_s)
 

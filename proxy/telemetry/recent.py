@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from ..giving_way import Pieces
 from .sketch import Sketch, quantiles, subtract
 from .stats import CallKey, CallStats
 from .totals import Totals, by_backend, summed
@@ -35,18 +36,21 @@ class Recent:
         self._before: dict[CallKey, CallStats] = {}
         self._between: dict[CallKey, CallStats] = {}
 
-    def tick(self, now_s: float) -> None:
-        """Every second."""
+    def tick(self, now_s: float) -> Pieces[None]:
+        """Every second; at the end of a window it takes longer."""
         counts: Counter[CallKey] = Counter()
-        for key, count in self._totals.requests().items():
-            counts[key._replace(arm="")] += count
+        for key, count in (yield from self._totals.requests()).items():
+            counts[key._replace(arm="") if key.arm else key] += count
         self._counts.append((now_s, counts))
         self._ticks += 1
-        if self._ticks % WINDOW_TICKS == 0:
-            self._before, self._between = (
-                self._between,
-                {key: summed(key, calls) for key, calls in by_backend(self._totals.calls().values()).items()},
-            )
+        if self._ticks % WINDOW_TICKS:
+            return
+        by_key = by_backend((yield from self._totals.calls_in_pieces()).values())
+        sums: dict[CallKey, CallStats] = {}
+        for key, calls in by_key.items():
+            yield
+            sums[key] = summed(key, calls)
+        self._before, self._between = self._between, sums
 
     def rate(self, key: CallKey) -> float | None:
         """Requests per second over the last ten seconds; None before two ticks have passed."""

@@ -91,10 +91,11 @@ class Totals:
         """The key, or the one for all that came when there were `MOST_KEYS`: several workers know more than one."""
         return key if key in self._known else CallKey(OVERFLOW, OVERFLOW, "", key.role)
 
-    def requests(self) -> Counter[CallKey]:
+    def requests(self) -> Pieces[Counter[CallKey]]:
         """How many exchanges ended, by key: cheaper than `calls`."""
         sums: Counter[CallKey] = Counter()
         for calls in (self._retired_calls, *self._calls.values()):
+            yield
             for key, call in calls.items():
                 sums[self._bounded(key)] += sum(call.statuses.values())
         return sums

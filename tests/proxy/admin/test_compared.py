@@ -207,8 +207,8 @@ def test_a_shadow_that_hangs_is_warned_of_before_its_calls_run_out_of_time() -> 
         hung = fed.stats.call("iris", "next", "9", "shadow")
         hung.in_flight = 100
         fed.tell()
-        fed.control.recent.tick(0.0)
-        fed.control.recent.tick(10.0)
+        whole(fed.control.recent.tick(0.0))
+        whole(fed.control.recent.tick(10.0))
         assert fed.status().warnings == [
             "shadow next of iris answers nothing, and as many copies are in flight as its budget allows (100):"
             " it gets no more"
@@ -219,7 +219,7 @@ def test_a_shadow_that_hangs_is_warned_of_before_its_calls_run_out_of_time() -> 
         hung.in_flight = 100
         hung.record(200, None, 1.0, 1.0, 1, 1)
         fed.tell()
-        fed.control.recent.tick(11.0)
+        whole(fed.control.recent.tick(11.0))
         assert fed.status().warnings == []
 
 

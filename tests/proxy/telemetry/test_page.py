@@ -18,6 +18,7 @@ from understudy.proxy.telemetry.count import NEVER
 from understudy.proxy.telemetry.exposition import render
 from understudy.proxy.telemetry.families import families
 from understudy.proxy.telemetry.family import Bounds, Sources
+from understudy.proxy.telemetry.recent import WINDOW_TICKS
 from understudy.proxy.telemetry.stats import Gauges, ListenerGauge, PoolGauge, Stats
 
 from tests.kit.pairs import rehearsal
@@ -92,16 +93,15 @@ def longest(work: Generator[object, None, object]) -> int:
         nonlocal calls
         calls += 1
 
+    over = object()
     while True:
         calls = 0
         sys.setprofile(count)
-        try:
-            next(work)
-        except StopIteration:
+        found = next(work, over)
+        sys.setprofile(None)
+        most = max(most, calls)
+        if found is over:
             return most
-        finally:
-            sys.setprofile(None)
-            most = max(most, calls)
 
 
 def many(fed: Rehearsed, routes: int) -> None:
@@ -122,6 +122,9 @@ def test_no_piece_of_it_is_long_however_many_names_there_are() -> None:
         sources = whole(sources_of(fed.control))
         assert longest(sources_of(fed.control)) < 20 * keys
         assert longest(families_of(fed.control)) < 20 * keys
+        for now_s in range(WINDOW_TICKS - 1):
+            whole(fed.control.recent.tick(now_s))
+        assert longest(fed.control.recent.tick(WINDOW_TICKS)) < 12 * keys
         assert longest(text for text in render(families(sources))) < 20 * keys
 
 

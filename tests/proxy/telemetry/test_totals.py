@@ -6,6 +6,7 @@ import pytest
 from understudy.filters.api import Exchange, Request
 from understudy.filters.keytally import MOST_HOT
 from understudy.filters.keyuse import KeyUse
+from understudy.proxy.giving_way import whole
 from understudy.proxy.messages import Records, Report
 from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
@@ -53,7 +54,7 @@ def test_two_workers_are_summed() -> None:
     assert sum(total.total_sketch().values()) == sum(total.first_byte.sketch.values()) == 7
     assert sum(timed.sum_s for timed in total.total.values()) == pytest.approx(0.07)
     assert totals.counters() == {"rare": 1, "retries": 6}
-    assert totals.requests() == {KEY: 7}
+    assert whole(totals.requests()) == {KEY: 7}
 
 
 def test_a_later_report_replaces_the_earlier_and_leaves_alone_what_it_does_not_name() -> None:
@@ -61,7 +62,7 @@ def test_a_later_report_replaces_the_earlier_and_leaves_alone_what_it_does_not_n
     other = CallStats(CallKey("r", "other", "1"), statuses={200: 9})
     totals.update(0, report(call(3), other))
     totals.update(0, report(call(5)))
-    assert totals.requests() == {KEY: 5, CallKey("r", "other", "1"): 9}
+    assert whole(totals.requests()) == {KEY: 5, CallKey("r", "other", "1"): 9}
 
 
 def test_a_dead_worker_leaves_its_sums_but_nothing_in_flight() -> None:
@@ -74,12 +75,12 @@ def test_a_dead_worker_leaves_its_sums_but_nothing_in_flight() -> None:
     assert totals.pools() == []
     assert totals.listeners() == [ListenerGauge("in", open=0, accepted=7, refused=1)]
     totals.update(0, report(call(2, in_flight=1), gauges=gauges, retries=1))
-    assert totals.requests() == {KEY: 5}
+    assert whole(totals.requests()) == {KEY: 5}
     assert totals.counters() == {"retries": 2}
     assert totals.listeners() == [ListenerGauge("in", open=3, accepted=14, refused=2)]
     totals.retire(0)
     totals.retire(0)
-    assert totals.requests() == {KEY: 5}
+    assert whole(totals.requests()) == {KEY: 5}
 
 
 def test_reading_sums_does_not_change_them() -> None:
@@ -117,10 +118,10 @@ def test_keys_past_the_bound_are_one_and_never_go_backwards(monkeypatch: pytest.
     totals.update(1, report(shadow))
     rest = CallKey(OVERFLOW, OVERFLOW, "")
     expected = {KEY: 3, others[0].key: 1, rest: 4, rest._replace(role="shadow"): 7}
-    assert totals.requests() == expected
+    assert whole(totals.requests()) == expected
     assert {key: sum(each.statuses.values()) for key, each in totals.calls().items()} == expected
     totals.retire(1)
-    assert totals.requests() == expected
+    assert whole(totals.requests()) == expected
 
 
 def test_an_endpoint_is_up_when_every_worker_says_so() -> None:
@@ -143,10 +144,10 @@ def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
     assert recent.rate(KEY) is None
     for second in range(30):
         totals.update(0, report(call(5 * second)))
-        recent.tick(float(second))
+        whole(recent.tick(float(second)))
     assert recent.rate(KEY) == 5.0
     for second in range(30, 30 + RATE_TICKS):
-        recent.tick(float(second))
+        whole(recent.tick(float(second)))
     assert recent.rate(KEY) == 0.0
 
 
@@ -156,7 +157,7 @@ def test_latencies_and_errors_are_those_of_the_last_minute_at_most() -> None:
 
     def pass_time(windows: int) -> None:
         for _ in range(WINDOW_TICKS * windows):
-            recent.tick(0.0)
+            whole(recent.tick(0.0))
 
     totals.update(0, report(call(100, status=500, seconds=1.0)))
     before = totals.calls()[KEY]
@@ -192,16 +193,16 @@ def test_what_a_backend_did_lately_is_that_of_all_its_arms() -> None:
     arms = {name: CallTally(KEY._replace(arm=name)) for name in ("", "a", "b")}
     before = spoke(1.0)
     assert recent.first_token(before).p50 == pytest.approx(1000, rel=0.02)
-    recent.tick(0.0)
+    whole(recent.tick(0.0))
     for _ in range(2 * WINDOW_TICKS):
-        recent.tick(0.0)
+        whole(recent.tick(0.0))
     assert recent.first_token(before).p50 is recent.per_chunk(before).p50 is recent.total(before).p50 is None
     now = spoke(0.1)
     assert recent.first_token(now).p99 == pytest.approx(100, rel=0.02)
     assert recent.per_chunk(now).p99 == pytest.approx(10, rel=0.02)
     assert recent.total(now).p99 == pytest.approx(200, rel=0.02)
     assert now.first_token.sum_s == pytest.approx(3.3)
-    recent.tick(10.0)
+    whole(recent.tick(10.0))
     assert recent.rate(KEY) == 0.3
 
 
