@@ -176,7 +176,9 @@ class Control:
         gc.collect()
         gc.freeze()
         addresses = {name: bound.url for name, bound in (self.listening.bound | self.admin.bound).items()}
-        print("understudy ready", *(f"{name}={url}" for name, url in addresses.items()), file=sys.stderr, flush=True)
+        line = " ".join(["understudy ready", *(f"{name}={url}" for name, url in addresses.items())])
+        sys.stderr.write(line + "\n")  # in one piece: workers write there too
+        sys.stderr.flush()
 
     async def _reload(self, asked: Reload) -> None:
         mistakes = await self.configuration.reload()

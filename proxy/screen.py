@@ -169,8 +169,7 @@ def _failures(status: Status) -> Iterator[str]:
 
 def _warnings(status: Status) -> Iterator[str]:
     lost = {kind: count for kind, count in status.losses().items() if count}
-    if lost:
-        yield "LOST  " + counts(lost)
+    yield "LOST  " + counts({"spans": 0, "logs": 0} | lost)
     if status.counters:
         yield "EVENTS  " + counts(status.counters)
     lines = status.warnings or ["none"]

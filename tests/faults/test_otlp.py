@@ -29,7 +29,7 @@ drain: {{grace: 1s}}
 backends: {{stable: {{endpoints: ["{url}"], keep_alive: 60s}}}}
 routes: [{{name: all, match: {{path_prefix: /}}, backend: stable}}]
 telemetry:
-  otlp: {{endpoint: "{otlp}", protocol: {protocol}, timeout: 300ms}}
+  otlp: {{endpoint: "{otlp}", protocol: {protocol}, timeout: {timeout}}}
   traces: {{sample: 1}}
   metrics: {{interval: 1s}}
 """
@@ -85,10 +85,10 @@ class Exporting:
 
 
 @contextmanager
-def exporting(folder: Path, otlp: str, protocol: str = "http/protobuf") -> Iterator[Exporting]:
+def exporting(folder: Path, otlp: str, protocol: str = "http/protobuf", timeout: str = "300ms") -> Iterator[Exporting]:
     """It must end well, and its log be free of tracebacks and of what libraries say."""
     with held_backend() as backend:
-        text = CONFIG.format(url=backend.url, otlp=otlp, protocol=protocol)
+        text = CONFIG.format(url=backend.url, otlp=otlp, protocol=protocol, timeout=timeout)
         with running(text, folder) as program:
             yield Exporting(program)
         assert "Traceback" not in program.stderr
@@ -150,13 +150,13 @@ def test_a_backend_that_is_down_for_a_while_has_everything_in_the_end(tmp_path: 
 def test_a_slow_backend_has_everything_and_what_one_will_never_take_is_lost_at_once(
     tmp_path: Path, row: dict[str, Any]
 ) -> None:
-    """The slow one answers in half of its timeout."""
+    """The slow one answers well within its timeout, on a busy machine too."""
 
     def slow(_: object) -> Answer:
         collector.release.wait(0.15)
         return Answer()
 
-    with http_collector() as collector, exporting(tmp_path, collector.url) as site:
+    with http_collector() as collector, exporting(tmp_path, collector.url, timeout="5s") as site:
         collector.turns(slow)
         slowest_s = site.ask()
         until(lambda: len(collector.span_ids()) == SPANS)
