@@ -30,10 +30,15 @@ class _Schema(msgspec.Struct):
     schema: str = ""
 
 
+# Made once, by one thread: msgspec looks at types when they are first decoded, and crashes where two threads do.
+_SCHEMA = msgspec.json.Decoder(_Schema)
+_DOCUMENT = msgspec.json.Decoder(Compare)
+
+
 def read(text: bytes) -> Compare:
     """One document. Raises Unusable."""
     try:
-        schema = msgspec.json.decode(text, type=_Schema).schema
+        schema = _SCHEMA.decode(text).schema
     except msgspec.DecodeError:
         schema = ""
     if not schema.startswith("understudy.compare/"):
@@ -41,7 +46,7 @@ def read(text: bytes) -> Compare:
     if schema != SCHEMA:
         raise Unusable(f"its schema is {schema}; this program reads {SCHEMA}")
     try:
-        compare = msgspec.json.decode(text, type=Compare)
+        compare = _DOCUMENT.decode(text)
     except msgspec.DecodeError as problem:
         raise Unusable(f"it is no answer of GET /compare: {problem}") from None
     states = [*(pair.state for pair in compare.pairs), *(arm.state for arm in compare.arms)]

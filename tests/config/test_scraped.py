@@ -10,7 +10,7 @@ import socket
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -92,14 +92,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def asked(program: Program, path: str, count: int, size: int = 100) -> list[float]:
     """So many requests over one connection, of one user: how long each took, in seconds."""
-    connection = http.client.HTTPConnection(*program.address("ingress"), timeout=20)
     took = []
-    for number in range(count):
-        started = perf_counter()
-        connection.request("POST", path, body=b"x" * size, headers={"x-user-id": f"u{number}"})
-        connection.getresponse().read()
-        took.append(perf_counter() - started)
-    connection.close()
+    with closing(http.client.HTTPConnection(*program.address("ingress"), timeout=20)) as connection:
+        for number in range(count):
+            started = perf_counter()
+            connection.request("POST", path, body=b"x" * size, headers={"x-user-id": f"u{number}"})
+            connection.getresponse().read()
+            took.append(perf_counter() - started)
     return took
 
 

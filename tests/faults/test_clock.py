@@ -127,7 +127,9 @@ def test_timeouts_rates_and_the_end_are_of_another_clock(tmp_path: Path, row: di
         until(lambda: sum(each["requests"] for each in status(site.program)["calls"]) == 51)
         now = status(site.program)
         assert 0 < now["uptime_s"] < 60
-        assert all(0 <= each["uptime_s"] < 60 and each["lag_ms"] < 5000 for each in now["processes"])
+        for each in now["processes"]:
+            assert 0 <= each["uptime_s"] < 60
+            assert each["lag_ms"] < 5000
         assert (now["worker_restarts"], now["warnings"]) == (0, [])
         (call,) = now["calls"]
         assert 0 < call["total_ms"]["p99"] < 5000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -161,6 +163,26 @@ def test_arms_are_added_up() -> None:
 def test_what_is_no_document_of_ours_is_refused_with_the_reason(text: bytes, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         read(text)
+
+
+AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from understudy.proxy.comparison.merging import read
+
+sys.setswitchinterval(1e-6)  # seconds: as often as can be
+text = sys.stdin.buffer.read()
+with ThreadPoolExecutor(16) as threads:
+    print({each.instance for each in threads.map(read, [text] * 64)})
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_the_first_documents_of_a_program_may_be_read_by_many_threads_at_once(attempt: int) -> None:
+    text = msgspec.json.encode(document([pair()]))
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], input=text, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (0, b"{'pod'}\n")
 
 
 def test_sums_are_added_up_too() -> None:
