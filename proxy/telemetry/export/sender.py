@@ -52,6 +52,7 @@ class Sender(ABC, Generic[Batch, Request]):
         self.kind = kind
         self._losses = losses
         self._make = make
+        self._has_begun = False  # what `make` imports may take a second and more
         self._changed = threading.Condition()
         self._sending = 0  # items
         self._not_before_s = 0.0  # monotonic: a backend that failed is left alone until then
@@ -99,6 +100,7 @@ class Sender(ABC, Generic[Batch, Request]):
 
     def _run(self) -> None:
         send = self._sending_function()
+        self._has_begun = True
         while (load := self._next()) is not None:
             try:
                 lost = self._lost_of(load, send)

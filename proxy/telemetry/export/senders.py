@@ -129,11 +129,11 @@ class MetricSender(Sender[Measured, bytes]):
         self._waiting: deque[Measured] = deque()
 
     def offer(self, measured: Measured, *, is_last: bool = False) -> None:
-        """Send these next. Never blocks. Those that wait are lost, save where the end comes: these say it all."""
+        """Send these next. Never blocks. Those that wait are lost, save before the begin and at the end."""
         parts = list(_parts(measured))
         with self._changed:
             dropped = self._drop_waiting()
-            self._losses.add(self.kind, 0 if is_last else dropped)
+            self._losses.add(self.kind, dropped if self._has_begun and not is_last else 0)
             self._waiting += parts
             self._changed.notify()
 

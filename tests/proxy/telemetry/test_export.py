@@ -98,10 +98,6 @@ def milliseconds(span: SeenSpan) -> float:
     return (int(span.said["endTimeUnixNano"]) - int(span.said["startTimeUnixNano"])) / 1e6
 
 
-def metrics_of(program: Program) -> str:
-    return get(program.url("admin") + "/metrics")[1]
-
-
 def names(metrics: list[dict[str, Any]]) -> set[str]:
     return {metric["name"] for metric in metrics}
 
@@ -205,8 +201,10 @@ def test_nothing_is_lost_and_nothing_warned_of_where_all_is_well(
         for number in range(20):
             assert ask(program, f"{number + 100:032x}").status_code == 200
         backend.wait_spans(60)
-        for kind in ("spans", "metrics", "records"):  # metrics are known when the first of them were taken
-            until(lambda: f'understudy_telemetry_dropped_total{{kind="{kind}"}} 0\n' in metrics_of(program))  # noqa: B023
+        backend.wait_metrics(lambda found: "http.server.request.duration" in names(found))
+        page = get(program.url("admin") + "/metrics")[1]
+        for kind in ("spans", "metrics", "records"):
+            assert f'understudy_telemetry_dropped_total{{kind="{kind}"}} 0\n' in page
         assert status(program)["warnings"] == []
         assert "OTLP export: traces to" in program.stderr
         assert program.stop() == 0

@@ -307,6 +307,26 @@ def test_of_metrics_only_the_last_ones_wait(backend: Backend, losses: Losses) ->
     assert losses.counts() == {"metrics": 2}
 
 
+def test_metrics_that_others_overtake_before_anything_can_be_sent_are_not_lost(
+    backend: Backend, losses: Losses
+) -> None:
+    imported = threading.Event()
+
+    def imports() -> Backend:
+        assert imported.wait(20)
+        return backend
+
+    sender = MetricSender(TARGET, losses, Wire({}, "u", "", ""), imports)
+    sender.start()
+    sender.offer(measured(1))
+    sender.offer(measured(2))
+    imported.set()
+    backend.was_asked()
+    end(sender)
+    assert values(backend) == [[2, 2]]
+    assert losses.counts() == {"metrics": 0}
+
+
 def test_metrics_are_not_offered_again_as_the_next_ones_say_more(backend: Backend, losses: Losses) -> None:
     sender = metric_sender(losses, backend)
     sender.start()
