@@ -6,7 +6,6 @@ The order of life: bind, start workers, ready, do what the operator asks, drain,
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from .admin.measured import families_of
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
 from .configuration import Configuration
-from .giving_way import give_way, in_turns
+from .giving_way import collect_rarely, give_way, in_turns
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
@@ -173,8 +172,7 @@ class Control:
         self.state = "ready"
         self._due_s = time.monotonic()
         self._tick()
-        gc.collect()
-        gc.freeze()
+        collect_rarely()
         addresses = {name: bound.url for name, bound in (self.listening.bound | self.admin.bound).items()}
         line = " ".join(["understudy ready", *(f"{name}={url}" for name, url in addresses.items())])
         sys.stderr.write(line + "\n")  # in one piece: workers write there too

@@ -26,3 +26,35 @@ def test_who_gives_way_is_nicer_than_what_he_starts() -> None:
     thread.start()
     thread.join()
     assert found == [giving_way.NICER_BY, 0]
+
+
+COLLECTED = """
+import gc
+from collections import deque
+
+from tests.kit.told import told_exchange
+from understudy.proxy import giving_way, messages
+
+frame = messages.encode(messages.Records([told_exchange()] * 16, 0))
+giving_way.collect_rarely()
+
+
+def collections():
+    return sum(each["collections"] for each in gc.get_stats())
+
+
+before = collections()
+waiting = deque(maxlen=1500 // 16)  # what 3,000 exchanges a second are until they are exported
+for _ in range(20 * waiting.maxlen):
+    waiting.append(messages.decode_notice(frame))
+print(collections() - before)
+for _ in range(giving_way.COLLECT_BEYOND):
+    cycle = []
+    cycle.append(cycle)
+print(collections() - before > 0)
+"""
+
+
+def test_what_waits_to_be_exported_is_not_looked_at_by_the_collector_again_and_again() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["0", "True"]

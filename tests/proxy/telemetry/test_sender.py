@@ -120,6 +120,20 @@ def test_one_request_is_bounded(
     assert losses.counts() == {"spans": 0}
 
 
+def test_the_more_spans_wait_the_more_leave_at_once(
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders, "SPANS_AT_ONCE", 3)
+    backend.held.clear()
+    sender.offer([told_exchange()])
+    backend.was_asked()
+    sender.offer([told_exchange() for _ in range(20)])
+    backend.held.set()
+    end(sender)
+    assert backend.spans == [3, 15, 12, 9, 6, 6, 3, 3, 3, 3]
+    assert losses.counts() == {"spans": 0}
+
+
 @pytest.mark.parametrize(("bound", "value"), [("MOST_RECORDS", 4), ("MOST_BYTES", 4 * senders.weight(told_exchange()))])
 def test_what_waits_is_bounded_and_the_oldest_make_room(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
