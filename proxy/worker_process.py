@@ -106,6 +106,7 @@ class WorkerProcess:
             case messages.Report():
                 self.lag_s = notice.lag_s
         self._on_notice(self, notice)
+        giving_way.step_aside()  # a read may have brought dozens of notices
 
     def _on_close(self) -> None:
         self._reap(0)

@@ -29,13 +29,15 @@ GATHER_S: Final = 0.5  # so that what all workers tell within a second leaves in
 
 
 class _Waiting(NamedTuple):
+    """Records that came together, some sixteen: they go together, too."""
+
     since_s: float
     items: int
     size: int
-    told: ToldExchange
+    records: list[ToldExchange]
 
 
-class SpanSender(Sender[list[ToldExchange], bytes]):
+class SpanSender(Sender[deque[_Waiting], bytes]):
     """Takes records, bounded by count, bytes and age; the oldest ones make room. Their spans are made in the thread."""
 
     def __init__(
@@ -50,30 +52,28 @@ class SpanSender(Sender[list[ToldExchange], bytes]):
         self.spans = spans  # another one after a reload
         self._wire = wire
         self._waiting: deque[_Waiting] = deque()
+        self._records = 0
         self._items = 0
         self._bytes = 0
 
     def offer(self, records: Iterable[object]) -> None:
         """Keep those among them that are to be traced. Never blocks."""
-        now_s = time.monotonic()
-        fresh = [
-            _Waiting(now_s, items, weight(told), told)
-            for told in records
-            if isinstance(told, ToldExchange) and (items := count_of(told))
-        ]
-        if not fresh:
+        traced = [told for told in records if isinstance(told, ToldExchange) and count_of(told)]
+        if not traced:
             return
+        fresh = _Waiting(time.monotonic(), sum(map(count_of, traced)), sum(map(weight, traced)), traced)
         lost = 0
         with self._changed:
-            self._waiting += fresh
-            self._items += sum(each.items for each in fresh)
-            self._bytes += sum(each.size for each in fresh)
-            while len(self._waiting) > MOST_RECORDS or self._bytes > MOST_BYTES:
+            self._waiting.append(fresh)
+            self._records += len(fresh.records)
+            self._items += fresh.items
+            self._bytes += fresh.size
+            while self._records > MOST_RECORDS or self._bytes > MOST_BYTES:
                 lost += self._oldest().items
             self._changed.notify()
         self._losses.add(self.kind, lost)
 
-    def _take(self, at_once: bool) -> Load[list[ToldExchange]] | None:
+    def _take(self, at_once: bool) -> Load[deque[_Waiting]] | None:
         now_s = time.monotonic()
         stale = 0
         while self._waiting and now_s - self._waiting[0].since_s > KEEP_S:
@@ -83,13 +83,13 @@ class SpanSender(Sender[list[ToldExchange], bytes]):
             return None
         until_s = self._waiting[0].since_s + KEEP_S
         most = min(max(SPANS_AT_ONCE, self._items // 4), MOST_SPANS_AT_ONCE)
-        batch: list[ToldExchange] = []
+        batch: deque[_Waiting] = deque()
         items = size = 0
         while self._waiting and items < most and size < MOST_BYTES_AT_ONCE:
             each = self._oldest()
             items += each.items
             size += each.size
-            batch.append(each.told)
+            batch.append(each)
         return Load(batch, items, until_s)
 
     def _is_due(self, now_s: float) -> bool:
@@ -100,23 +100,26 @@ class SpanSender(Sender[list[ToldExchange], bytes]):
 
     def _oldest(self) -> _Waiting:
         each = self._waiting.popleft()
+        self._records -= len(each.records)
         self._items -= each.items
         self._bytes -= each.size
         return each
 
     def _drop_waiting(self) -> int:
-        lost, self._items, self._bytes = self._items, 0, 0
+        lost, self._records, self._items, self._bytes = self._items, 0, 0, 0
         self._waiting.clear()
         return lost
 
-    def _prepared(self, batch: list[ToldExchange]) -> bytes:
+    def _prepared(self, batch: deque[_Waiting]) -> bytes:
         return self._wire.request(self._made(batch))
 
-    def _made(self, batch: list[ToldExchange]) -> Iterator[Span]:
-        """The spans of all, a few at a time: control's own loop gets its turn in between, too."""
+    def _made(self, batch: deque[_Waiting]) -> Iterator[Span]:
+        """The spans of all, a few at a time: control's own loop gets its turn in between, too. Empties the batch: to
+        free all of its records at once takes a millisecond."""
         spans = self.spans
-        for told in stepping_aside(batch, RECORDS_IN_A_ROW):
-            yield from spans.of(told)
+        while batch:
+            for told in stepping_aside(batch.popleft().records, RECORDS_IN_A_ROW):
+                yield from spans.of(told)
 
 
 class MetricSender(Sender[Measured, bytes]):

@@ -113,7 +113,8 @@ def test_one_request_is_bounded(
     backend.held.clear()
     sender.offer([told_exchange()])
     backend.was_asked()
-    sender.offer([told_exchange() for _ in range(5)])
+    for _ in range(5):
+        sender.offer([told_exchange()])
     backend.held.set()
     end(sender)
     assert backend.spans == [3, 6, 6, 3]
@@ -127,7 +128,8 @@ def test_the_more_spans_wait_the_more_leave_at_once(
     backend.held.clear()
     sender.offer([told_exchange()])
     backend.was_asked()
-    sender.offer([told_exchange() for _ in range(20)])
+    for _ in range(20):
+        sender.offer([told_exchange()])
     backend.held.set()
     end(sender)
     assert backend.spans == [3, 15, 12, 9, 6, 6, 3, 3, 3, 3]
