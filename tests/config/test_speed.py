@@ -33,14 +33,23 @@ def many_routes() -> bytes:
     return "\n".join(lines).encode()
 
 
+def eighth_of_a_second() -> float:
+    """CPU seconds of a piece of work that takes an eighth of one where the second is promised."""
+    began = time.process_time()
+    found = {f"name-{number}": (number, str(number)) for number in range(300_000)}
+    assert len(found) == 300_000
+    return time.process_time() - began
+
+
 def test_ten_thousand_routes_load_and_compile_within_a_second() -> None:
-    """The best of five in CPU time: the bound is for the work, not for what else the machine does, nor for the objects
-    of other tests, that the collector would look at again and again. It takes 0.6 s."""
+    """The best of five in CPU time, of a machine as fast as it is now: the bound is for the work, not for what else the
+    machine does, nor for the objects of other tests, that the collector would look at again and again."""
     data = many_routes()
-    took = []
+    took, eighths = [], []
     gc.collect()
     gc.freeze()
     for _ in range(5):
+        eighths.append(eighth_of_a_second())
         began = time.process_time()
         loaded = load_bytes(data, file="u.yaml", base="/")
         snapshot = compile_snapshot(decode(loaded.wire), FakeServices(), version=1, workers=1, base="/")
@@ -49,7 +58,7 @@ def test_ten_thousand_routes_load_and_compile_within_a_second() -> None:
     assert len(snapshot.routes) == ROUTES
     found = snapshot.match(Request(b"GET", b"/v2/models/m9999/infer", b"", []))
     assert found is not None and found.name == "model-9999"
-    assert min(took) < 1.0
+    assert min(took) < 8 * min(eighths)
 
 
 def test_a_mistake_among_ten_thousand_routes_is_found_with_its_line_in_seconds() -> None:
