@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import TypeAlias
 
@@ -16,10 +15,8 @@ from ..filters.split import Arm, SplitConfig
 from .flag_warnings import decides_all, flag_warnings
 from .implied import also, impossible, known_of
 from .key_warnings import key_warnings
-from .paths import Path
+from .paths import Found, Path
 from .schema import Document, RoutePart
-
-Found = Iterator[tuple[Path, str]]
 
 Experiments: TypeAlias = dict[str, tuple[Path, SplitConfig]]
 """Splits by the name of their experiment: where the first of each stands."""

@@ -15,11 +15,9 @@ from ..filters.mirror import MirrorConfig
 from ..filters.split import SplitConfig
 from . import parts
 from .binds import Bind, clash, parse_bind
-from .paths import Path, path_text
+from .paths import Found, Path, path_text
 from .schema import Document, RoutePart
 from .wording import did_you_mean, listed, quoted
-
-Found = Iterator[tuple[Path, str]]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")  # noqa: TID251 - a constant pattern
 _ONCE: dict[type[FilterConfig], tuple[str, str]] = {

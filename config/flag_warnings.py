@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 from ..filters.api import FilterConfig
@@ -12,10 +12,8 @@ from ..filters.matching import Condition
 from ..filters.split import SplitConfig
 from .implied import also, implies, impossible
 from .key_warnings import sources_of
-from .paths import Path
+from .paths import Found, Path
 from .wording import listed
-
-Found = Iterator[tuple[Path, str]]
 
 _COMPARED = 50
 """With so many rules before it a rule is compared: a longer list costs the square of its length."""

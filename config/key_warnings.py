@@ -10,10 +10,8 @@ from ..filters.keys import Key, KeyOf, KeySource, Source
 from ..filters.mirror import MirrorConfig
 from ..filters.split import SplitConfig
 from . import own_secret
-from .paths import Path
+from .paths import Found, Path
 from .schema import Document, ListenerPart
-
-Found = Iterator[tuple[Path, str]]
 
 
 def key_warnings(config: FilterConfig, document: Document) -> Found:

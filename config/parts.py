@@ -15,7 +15,7 @@ from ..filters.units import SecretRef
 from . import log_line, own_secret
 from . import secrets as references
 from .addresses import check_ledger, check_url, parse_endpoint, parse_network, redacted
-from .paths import Path
+from .paths import Found, Path
 from .schema import (
     AccessLogPart,
     AdminPart,
@@ -29,8 +29,6 @@ from .schema import (
 )
 from .snapshot import Endpoint
 from .wording import quoted
-
-Found = Iterator[tuple[Path, str]]
 
 _LEAST_HEAD_BYTES = 1024
 _LEAST_TARGET_BYTES = 256

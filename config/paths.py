@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 """Keys of maps and positions in lists, from the top."""
+
+Found: TypeAlias = Iterator[tuple[Path, str]]
+"""What there is to say of a document, and where."""
 
 _PLAIN_STEP = re.compile(r"[A-Za-z0-9_-]+")  # noqa: TID251 - a constant pattern
 _LONGEST_STEP = 80

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..filters.mirror import CREDENTIALS
 from . import secrets
 from .environment import is_sent
-from .paths import Path
+from .paths import Found
 from .schema import AccessLogPart, Document, TelemetryPart, TracesPart
-
-Found = Iterator[tuple[Path, str]]
 
 _STREAMS = ("stdout", "stderr")
 

@@ -13,11 +13,9 @@ from ..filters.matching import Match
 from . import own_secret
 from .binds import parse_bind
 from .chain_warnings import chain_warnings
-from .paths import Path
+from .paths import Found, Path
 from .schema import Document, RoutePart
 from .telemetry_warnings import telemetry_warnings
-
-Found = Iterator[tuple[Path, str]]
 
 NOT_ACTIVE: tuple[Path, ...] = (
     ("stores", "ledger"),

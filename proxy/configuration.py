@@ -105,10 +105,8 @@ class Configuration:
         if not mistakes:
             try:
                 await self.introduce(loaded)
-            except BindError as problem:
-                mistakes = [str(loaded.at(problem.key, str(problem)))]
-            except (Rejected, ValueError) as problem:
-                mistakes = [str(problem)]
+            except (BindError, Rejected, ValueError) as problem:
+                mistakes = [why_not(loaded, problem)]
         if mistakes:
             self.refusals += 1
             self.refusal = Refusal(now_text(), tuple(mistakes), running.version)
@@ -124,3 +122,8 @@ class Configuration:
         logger.info("configuration v%d (%s) replaces v%d", running.version, running.hash[:6], former.version)
         for warning in running.warnings:
             logger.warning("%s", warning)
+
+
+def why_not(loaded: Loaded, problem: Exception) -> str:
+    """Why a document without mistakes cannot be served: with its place, where the problem is of one key."""
+    return str(loaded.at(problem.key, str(problem)) if isinstance(problem, BindError) else problem)

@@ -21,7 +21,7 @@ from . import cpus
 from .admin.measured import families_of
 from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
-from .configuration import Configuration
+from .configuration import Configuration, why_not
 from .giving_way import collect_rarely, give_way, in_turns
 from .listening import BindError, Listening
 from .log import logger
@@ -92,8 +92,7 @@ class Control:
             await self.configuration.introduce(self._loaded)
         except (BindError, Rejected, OSError, ValueError) as problem:
             if not self._at_once.is_set():
-                said = self._loaded.at(problem.key, str(problem)) if isinstance(problem, BindError) else problem
-                logger.error("cannot start: %s", said)
+                logger.error("cannot start: %s", why_not(self._loaded, problem))
             await self._end()
             return 1
         if not self._at_once.is_set():

@@ -107,8 +107,8 @@ def test_an_export_loads_its_own_protocol_alone(protocol: str, other: str) -> No
     loaded = loaded_by(
         "from understudy.proxy.telemetry.export import exporters, plan\n"
         f"values = 'http://127.0.0.1:1', {protocol!r}, (), 'none', 1.0, None, None, None, None\n"
-        "exporters.span_sending(plan.Target('traces', *values))\n"
-        "exporters.metric_sending(plan.Target('metrics', *values))"
+        "exporters.sending(plan.Target('traces', *values))\n"
+        "exporters.sending(plan.Target('metrics', *values))"
     )
     assert "opentelemetry" in loaded
     assert other not in loaded

@@ -22,6 +22,15 @@ from understudy.proxy.telemetry.stats import Gauges, Stats
 from .pairs import told
 
 BEGUN = "2026-11-21T02:41:07Z"
+MIRRORED = """\
+listeners: {ingress: {bind: 127.0.0.1:7080}}
+backends: {stable: {endpoints: [http://127.0.0.1:9001], version: "7"}, next: {endpoints: [http://127.0.0.1:9002]}}
+routes:
+  - name: iris
+    match: {path_prefix: /}
+    backend: stable
+    filters: [{type: mirror, to: [{backend: next}]}]
+"""
 
 
 class Rehearsed:

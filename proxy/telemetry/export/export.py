@@ -16,7 +16,7 @@ from ....config.schema import Document, TracesPart
 from ...log import logger
 from ..family import Family
 from ..losses import Losses
-from .exporters import metric_sending, span_sending
+from .exporters import sending
 from .metrics import Measured
 from .places import Places
 from .plan import Plan, Target, plan_of
@@ -51,7 +51,7 @@ class Export:
         self._plan = Plan()
         self._spans: SpanSender | None = None
         self._metrics: MetricSender | None = None
-        self._former: list[Sender[Any, Any]] = []
+        self._former: list[Sender[Any]] = []
         self._start_ns = time.time_ns()
         self._due_s = 0.0
         self._measuring: asyncio.Task[None] | None = None
@@ -104,9 +104,7 @@ class Export:
             self._measuring.cancel()
         if self._metrics is not None and within_s > 0:
             await self._offer(is_last=True)
-        senders: list[Sender[Any, Any]] = [
-            each for each in (self._spans, self._metrics, *self._former) if each is not None
-        ]
+        senders: list[Sender[Any]] = [each for each in (self._spans, self._metrics, *self._former) if each is not None]
         for sender in senders:
             sender.stop(max(0.0, due_s - time.monotonic()))
         for sender in senders:
@@ -131,7 +129,7 @@ class Export:
         if sender is not None and sender is self._metrics:
             sender.offer(Measured(families, self._start_ns, now_ns), is_last=is_last)
 
-    def _retire(self, sender: Sender[Any, Any] | None) -> None:
+    def _retire(self, sender: Sender[Any] | None) -> None:
         self._former = [each for each in self._former if not each.done.is_set()]
         if sender is not None:
             sender.stop(FORMER_WITHIN_S)
@@ -140,8 +138,7 @@ class Export:
     def _span_sender(self, target: Target | None, plan: Plan, spans: Spans | None) -> SpanSender | None:
         if target is None or spans is None:
             return None
-        wire = Wire(dict(plan.resource), SCOPE, _VERSION, SCHEMA_URL)
-        sender = SpanSender(target, self._losses, wire, spans, partial(span_sending, target))
+        sender = SpanSender(target, self._losses, _wire(plan), spans, partial(sending, target))
         sender.start()
         return sender
 
@@ -149,8 +146,7 @@ class Export:
         if target is None:
             return None
         self._due_s = 0.0
-        wire = Wire(dict(plan.resource), SCOPE, _VERSION, SCHEMA_URL)
-        sender = MetricSender(target, self._losses, wire, partial(metric_sending, target))
+        sender = MetricSender(target, self._losses, _wire(plan), partial(sending, target))
         sender.start()
         return sender
 
@@ -158,6 +154,10 @@ class Export:
 def _spans(document: Document) -> Spans:
     traces = document.telemetry.traces if document.telemetry is not None else None
     return Spans(Places(document), traces.headers if isinstance(traces, TracesPart) else ())
+
+
+def _wire(plan: Plan) -> Wire:
+    return Wire(dict(plan.resource), SCOPE, _VERSION, SCHEMA_URL)
 
 
 def _same(former: Plan, plan: Plan, signal: Signal) -> bool:

@@ -14,28 +14,17 @@ from .outcome import Outcome
 from .plan import Target
 
 
-def span_sending(target: Target) -> Callable[[bytes], Outcome]:
-    """What sends an encoded ExportTraceServiceRequest. Raises what the SDK does for files that cannot be used."""
+def sending(target: Target) -> Callable[[bytes], Outcome]:
+    """What sends an encoded request of this signal: an ExportTraceServiceRequest, or an ExportMetricsServiceRequest.
+    Raises what the SDK does for files that cannot be used."""
     _quiet()
     if target.protocol == "grpc":
         from . import over_grpc
 
-        return over_grpc.SpanExporter(target).send
+        return over_grpc.EXPORTERS[target.signal](target).send
     from . import over_http
 
-    return over_http.SpanExporter(target).send
-
-
-def metric_sending(target: Target) -> Callable[[bytes], Outcome]:
-    """What sends an encoded ExportMetricsServiceRequest. Raises likewise."""
-    _quiet()
-    if target.protocol == "grpc":
-        from . import over_grpc
-
-        return over_grpc.MetricExporter(target).send
-    from . import over_http
-
-    return over_http.MetricExporter(target).send
+    return over_http.EXPORTERS[target.signal](target).send
 
 
 def _quiet() -> None:

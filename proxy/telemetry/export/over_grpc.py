@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core writes to stderr, past every logger; read at its import
 
@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from ....config.environment import Signal
 from .outcome import Outcome, words
 from .plan import Target
 
@@ -51,53 +52,46 @@ class _Watched:
         return answer
 
 
-class SpanExporter(OTLPSpanExporter):
-    """Sends spans that are encoded already."""
+class _Encoded:
+    """Sends what is encoded already, in front of an exporter of the SDK that would encode it."""
 
     _client: Any  # made anew when a connection failed
+    _request: ClassVar[Any]
 
     def __init__(self, target: Target) -> None:
         self._watched = _Watched()
         super().__init__(**_options(target))
 
-    def send(self, request: Any) -> Outcome:
-        """The bytes and their retries, within the timeout."""
+    def send(self, request: bytes) -> Outcome:
+        """The request and its retries, within the timeout."""
         self._watched.outcome = _NOTHING_SENT
-        self._export(request)
+        self._export(request)  # type: ignore[attr-defined]
         return self._watched.outcome
 
     def _initialize_channel_and_stub(self) -> None:
-        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
+        super()._initialize_channel_and_stub()  # type: ignore[misc]
         self._watched.stub, self._client = self._client, self._watched
 
     def _translate_data(self, data: Any) -> Any:
-        return ExportTraceServiceRequest.FromString(data)
-
-
-class MetricExporter(OTLPMetricExporter):
-    """Sends metrics that are encoded already."""
-
-    _client: Any
-
-    def __init__(self, target: Target) -> None:
-        self._watched = _Watched()
-        super().__init__(**_options(target))
-
-    def send(self, request: Any) -> Outcome:
-        """The bytes and their retries, within the timeout."""
-        self._watched.outcome = _NOTHING_SENT
-        self._export(request)
-        return self._watched.outcome
-
-    def _initialize_channel_and_stub(self) -> None:
-        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
-        self._watched.stub, self._client = self._client, self._watched
-
-    def _translate_data(self, data: Any) -> Any:
-        return ExportMetricsServiceRequest.FromString(data)
+        return self._request.FromString(data)
 
     def _count_data(self, data: Any) -> int:
         return 0  # for metrics of the SDK's own, which are off
+
+
+class SpanExporter(_Encoded, OTLPSpanExporter):
+    """Of an ExportTraceServiceRequest."""
+
+    _request = ExportTraceServiceRequest
+
+
+class MetricExporter(_Encoded, OTLPMetricExporter):
+    """Of an ExportMetricsServiceRequest."""
+
+    _request = ExportMetricsServiceRequest
+
+
+EXPORTERS: Final[dict[Signal, type[_Encoded]]] = {"traces": SpanExporter, "metrics": MetricExporter}
 
 
 def _options(target: Target) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import requests
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -28,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from ....config.environment import Signal
 from ...giving_way import step_aside
 from .outcome import Outcome, why
 from .plan import Target
@@ -38,8 +39,12 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _Answer: TypeAlias = type[ExportTraceServiceResponse] | type[ExportMetricsServiceResponse]
 
 
-class SpanExporter(OTLPSpanExporter):
-    """Sends spans that are encoded already."""
+class _Encoded:
+    """Sends what is encoded already, in front of an exporter of the SDK that would encode it."""
+
+    _client: Any
+    _answer: ClassVar[_Answer]
+    _rejected: ClassVar[str]  # a field of it
 
     def __init__(self, target: Target) -> None:
         self._session = _Session(target)
@@ -49,21 +54,24 @@ class SpanExporter(OTLPSpanExporter):
         """The request and its retries, within the timeout."""
         self._session.begin()
         self._client.export(request)
-        return self._session.outcome(ExportTraceServiceResponse, "rejected_spans")
+        return self._session.outcome(self._answer, self._rejected)
 
 
-class MetricExporter(OTLPMetricExporter):
-    """Sends metrics that are encoded already."""
+class SpanExporter(_Encoded, OTLPSpanExporter):
+    """Of an ExportTraceServiceRequest."""
 
-    def __init__(self, target: Target) -> None:
-        self._session = _Session(target)
-        super().__init__(**_options(target, self._session))
+    _answer = ExportTraceServiceResponse
+    _rejected = "rejected_spans"
 
-    def send(self, request: bytes) -> Outcome:
-        """The request and its retries, within the timeout."""
-        self._session.begin()
-        self._client.export(request)
-        return self._session.outcome(ExportMetricsServiceResponse, "rejected_data_points")
+
+class MetricExporter(_Encoded, OTLPMetricExporter):
+    """Of an ExportMetricsServiceRequest."""
+
+    _answer = ExportMetricsServiceResponse
+    _rejected = "rejected_data_points"
+
+
+EXPORTERS: Final[dict[Signal, type[_Encoded]]] = {"traces": SpanExporter, "metrics": MetricExporter}
 
 
 class _Session(requests.Session):

@@ -25,7 +25,6 @@ FIRST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 15.0
 
 Batch = TypeVar("Batch")
-Request = TypeVar("Request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +36,14 @@ class Load(Generic[Batch]):
     until_s: float
 
 
-class Sender(ABC, Generic[Batch, Request]):
+class Sender(ABC, Generic[Batch]):
     """One thread. Mutable state, behind `_changed`: what waits, what is being sent, and whether the end was asked for.
 
     `make` is called in the thread: it may import what it needs, and what it returns sends a request.
     """
 
     def __init__(
-        self, target: Target, kind: str, losses: Losses, make: Callable[[], Callable[[Request], Outcome]]
+        self, target: Target, kind: str, losses: Losses, make: Callable[[], Callable[[bytes], Outcome]]
     ) -> None:
         self.target = target
         self.health = Health(target.signal, target.endpoint)
@@ -95,7 +94,7 @@ class Sender(ABC, Generic[Batch, Request]):
         """Forget all that waits, with the lock held. Returns how many items that were."""
 
     @abstractmethod
-    def _prepared(self, batch: Batch) -> Request:
+    def _prepared(self, batch: Batch) -> bytes:
         """The batch as it is sent: worked out once, in the thread, however often it is sent."""
 
     def _run(self) -> None:
@@ -113,7 +112,7 @@ class Sender(ABC, Generic[Batch, Request]):
         self._losses.add(self.kind, lost)
         self.done.set()
 
-    def _sending_function(self) -> Callable[[Request], Outcome]:
+    def _sending_function(self) -> Callable[[bytes], Outcome]:
         try:
             return self._make()
         except Exception as problem:
@@ -136,9 +135,8 @@ class Sender(ABC, Generic[Batch, Request]):
                 self._changed.wait(pause_s if pause_s > 0 else self._due_in_s())
             return None
 
-    def _lost_of(self, load: Load[Batch], send: Callable[[Request], Outcome]) -> int:
+    def _lost_of(self, load: Load[Batch], send: Callable[[bytes], Outcome]) -> int:
         """Send it, again and again if need be. Returns how many items were lost."""
-        step_aside()
         request = self._prepared(load.batch)
         step_aside()
         pause_s = FIRST_PAUSE_S

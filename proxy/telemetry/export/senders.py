@@ -37,7 +37,7 @@ class _Waiting(NamedTuple):
     records: list[ToldExchange]
 
 
-class SpanSender(Sender[deque[_Waiting], bytes]):
+class SpanSender(Sender[deque[_Waiting]]):
     """Takes records, bounded by count, bytes and age; the oldest ones make room. Their spans are made in the thread."""
 
     def __init__(
@@ -58,10 +58,11 @@ class SpanSender(Sender[deque[_Waiting], bytes]):
 
     def offer(self, records: Iterable[object]) -> None:
         """Keep those among them that are to be traced. Never blocks."""
-        traced = [told for told in records if isinstance(told, ToldExchange) and count_of(told)]
-        if not traced:
+        traced = [told for told in records if isinstance(told, ToldExchange) and told.traced]
+        items = sum(map(count_of, traced))
+        if not items:
             return
-        fresh = _Waiting(time.monotonic(), sum(map(count_of, traced)), sum(map(weight, traced)), traced)
+        fresh = _Waiting(time.monotonic(), items, sum(map(weight, traced)), traced)
         lost = 0
         with self._changed:
             self._waiting.append(fresh)
@@ -106,8 +107,9 @@ class SpanSender(Sender[deque[_Waiting], bytes]):
         return each
 
     def _drop_waiting(self) -> int:
-        lost, self._records, self._items, self._bytes = self._items, 0, 0, 0
-        self._waiting.clear()
+        lost = self._items
+        while self._waiting:
+            self._oldest()
         return lost
 
     def _prepared(self, batch: deque[_Waiting]) -> bytes:
@@ -122,7 +124,7 @@ class SpanSender(Sender[deque[_Waiting], bytes]):
                 yield from spans.of(told)
 
 
-class MetricSender(Sender[Measured, bytes]):
+class MetricSender(Sender[Measured]):
     """Takes all metrics now and then, and keeps only the last ones: sums are cumulative. They leave in several requests
     where they are many. Mutable state: what is left of them."""
 

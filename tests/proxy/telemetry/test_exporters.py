@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
 from understudy.proxy.telemetry.export import over_http
-from understudy.proxy.telemetry.export.exporters import metric_sending, span_sending
+from understudy.proxy.telemetry.export.exporters import sending
 from understudy.proxy.telemetry.export.metrics import encoded
 from understudy.proxy.telemetry.export.outcome import Outcome
 from understudy.proxy.telemetry.export.plan import Target
@@ -42,7 +42,7 @@ def target(url: str, protocol: str = "http/protobuf", signal: str = "traces", **
 
 def sent(collector: Collector, **changes: Any) -> Outcome:
     """What becomes of one request of spans over HTTP."""
-    return span_sending(target(collector.url, **changes))(REQUEST)
+    return sending(target(collector.url, **changes))(REQUEST)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -50,7 +50,7 @@ def test_spans_and_metrics_over_http(compression: str) -> None:
     with http_collector() as collector:
         assert sent(collector, compression=compression) == Outcome()
         chosen = target(collector.url, signal="metrics", compression=compression)
-        assert metric_sending(chosen)(METRICS) == Outcome()
+        assert sending(chosen)(METRICS) == Outcome()
         assert [each.path for each in collector.seen] == ["/v1/traces", "/v1/metrics"]
         assert collector.spans == COUNT
         for each in collector.seen:
@@ -61,9 +61,9 @@ def test_spans_and_metrics_over_http(compression: str) -> None:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_spans_and_metrics_over_grpc(compression: str) -> None:
     with grpc_collector() as collector:
-        assert span_sending(target(collector.url, "grpc", compression=compression))(REQUEST) == Outcome()
+        assert sending(target(collector.url, "grpc", compression=compression))(REQUEST) == Outcome()
         chosen = target(collector.url, "grpc", signal="metrics", compression=compression)
-        assert metric_sending(chosen)(METRICS) == Outcome()
+        assert sending(chosen)(METRICS) == Outcome()
         assert collector.spans == COUNT
         assert [each.headers["x-token"] for each in collector.seen] == ["t0k", "t0k"]
 
@@ -86,9 +86,9 @@ def test_what_is_taken_in_part_is_said(protocol: str) -> None:
     )
     with opened as collector:
         collector.answer = lambda seen: Answer(body=partly(seen).SerializeToString())
-        assert span_sending(target(collector.url, protocol))(REQUEST) == Outcome(rejected=3)
+        assert sending(target(collector.url, protocol))(REQUEST) == Outcome(rejected=3)
         chosen = target(collector.url, protocol, "metrics")
-        assert metric_sending(chosen)(METRICS) == Outcome(rejected=2)
+        assert sending(chosen)(METRICS) == Outcome(rejected=2)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,15 @@ def test_what_is_no_answer_may_be_one_later(answer: Answer, reason: str) -> None
     ],
 )
 def test_what_cannot_be_asked_is_told_without_what_is_secret(changes: dict[str, Any]) -> None:
-    outcome = span_sending(target("http://127.0.0.1:9", **changes))(REQUEST)
+    outcome = sending(target("http://127.0.0.1:9", **changes))(REQUEST)
     assert outcome.reason.startswith("the request cannot be made: Invalid")
     assert not outcome.again
 
 
 def test_nobody_there() -> None:
     with nobody() as url:
-        assert span_sending(target(url))(REQUEST) == REFUSED
-        outcome = span_sending(target(url, "grpc"))(REQUEST)
+        assert sending(target(url))(REQUEST) == REFUSED
+        outcome = sending(target(url, "grpc"))(REQUEST)
     assert outcome.again
     assert outcome.reason.startswith("gRPC UNAVAILABLE")
 
@@ -193,7 +193,7 @@ def test_an_answer_that_comes_byte_by_byte_is_read_for_no_longer_than_the_timeou
 def test_an_answer_whose_head_never_ends_is_given_up_at_the_timeout() -> None:
     with http_collector() as collector:
         collector.answer = lambda _: Answer(raw=b"HTTP/1.1 200 OK\r\nx: a\r\n", endless=True, byte_s=0.05)
-        send = span_sending(target(collector.url, timeout_s=0.5))
+        send = sending(target(collector.url, timeout_s=0.5))
         begun = time.monotonic()
         outcome = send(REQUEST)
         assert time.monotonic() - begun < 5
@@ -209,7 +209,7 @@ def test_no_credentials_of_a_netrc_replace_those_that_are_configured(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
     with http_collector() as collector:
-        assert span_sending(target(collector.url, headers=(("authorization", "Bearer ours"),)))(REQUEST) == Outcome()
+        assert sending(target(collector.url, headers=(("authorization", "Bearer ours"),)))(REQUEST) == Outcome()
         assert collector.seen[0].headers["authorization"] == "Bearer ours"
 
 
@@ -217,7 +217,7 @@ def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) ->
     with http_collector() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert span_sending(target("http://collector.test:4318"))(REQUEST) == Outcome()
+        assert sending(target("http://collector.test:4318"))(REQUEST) == Outcome()
         assert proxy.seen[0].path == "http://collector.test:4318/v1/traces"
 
 
@@ -233,7 +233,7 @@ def test_every_status_over_grpc_has_its_consequence(code: grpc.StatusCode, again
         context.abort(code, "two\nlines\x1b[2J" + "x" * 500)
 
     with grpc_collector(refuse) as collector:
-        outcome = span_sending(target(collector.url, "grpc"))(REQUEST)
+        outcome = sending(target(collector.url, "grpc"))(REQUEST)
     assert outcome.again is again
     assert outcome.reason.startswith(f"gRPC {code.name}: two lines\\x1b[2J")
     assert len(outcome.reason) < 200
@@ -248,7 +248,7 @@ def test_a_grpc_connection_that_failed_is_made_anew_and_still_looked_at() -> Non
         return PARTLY
 
     with grpc_collector(partly) as collector:
-        assert span_sending(target(collector.url, "grpc", timeout_s=5.0))(REQUEST) == Outcome(rejected=3)
+        assert sending(target(collector.url, "grpc", timeout_s=5.0))(REQUEST) == Outcome(rejected=3)
         assert len(collector.seen) == 2
 
 
@@ -268,11 +268,11 @@ def test_tls_with_a_client_certificate_and_another_name(tmp_path: Path) -> None:
     }
     for protocol, opened in openings.items():
         with opened as collector:
-            assert span_sending(target(collector.url, protocol, timeout_s=5.0, **known))(REQUEST) == Outcome()
+            assert sending(target(collector.url, protocol, timeout_s=5.0, **known))(REQUEST) == Outcome()
             assert collector.spans == COUNT
             for without in ("ca", "server_name", "certificate"):
                 refused = known | {without: None} | ({"key": None} if without == "certificate" else {})
-                outcome = span_sending(target(collector.url, protocol, **refused))(REQUEST)
+                outcome = sending(target(collector.url, protocol, **refused))(REQUEST)
                 assert not outcome.taken, f"{protocol} without {without}"
             assert collector.spans == COUNT
 

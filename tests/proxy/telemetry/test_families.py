@@ -21,7 +21,7 @@ from understudy.proxy.telemetry.stats import MOST_KEYS, OVERFLOW, CallKey, CallS
 from understudy.proxy.telemetry.totals import Totals
 
 from tests.kit.pairs import rehearsal, talks
-from tests.kit.rehearsed import rehearsed
+from tests.kit.rehearsed import MIRRORED, rehearsed
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)')  # noqa: TID251 - ours
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')  # noqa: TID251 - ours
@@ -169,17 +169,6 @@ def test_buckets_are_those_of_the_configuration() -> None:
     assert {each.labels["le"]: each.value for each in samples if each.name == name} == {
         "0.02": 1, "7.0": 2, "1000.0": 3, "+Inf": 4
     }  # fmt: skip
-
-
-MIRRORED = """\
-listeners: {ingress: {bind: 127.0.0.1:7080}}
-backends: {stable: {endpoints: [http://127.0.0.1:9001], version: "7"}, next: {endpoints: [http://127.0.0.1:9002]}}
-routes:
-  - name: iris
-    match: {path_prefix: /}
-    backend: stable
-    filters: [{type: mirror, to: [{backend: next}]}]
-"""
 
 
 def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:

@@ -17,8 +17,8 @@ from understudy.proxy.telemetry.export.metrics import POINTS_IN_A_ROW, Measured,
 from understudy.proxy.telemetry.export.wire import Wire
 from understudy.proxy.telemetry.family import Distribution, Family, Point
 
-from tests.kit.rehearsed import rehearsed
-from tests.proxy.telemetry.test_page import CONFIG, several_workers
+from tests.kit.rehearsed import MIRRORED, rehearsed
+from tests.proxy.telemetry.test_page import several_workers
 from tests.proxy.telemetry.test_wire import RESOURCE, URL
 
 CUMULATIVE = sdk.AggregationTemporality.CUMULATIVE
@@ -27,7 +27,7 @@ START_NS, NOW_NS = 1_000_000_000_000_000_001, 1_000_000_060_000_000_002
 
 @pytest.fixture(scope="module")
 def measured() -> Measured:
-    with rehearsed(CONFIG) as fed:
+    with rehearsed(MIRRORED) as fed:
         several_workers(fed)
         return Measured(whole(families_of(fed.control)), START_NS, NOW_NS)
 

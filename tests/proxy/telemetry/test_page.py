@@ -22,19 +22,10 @@ from understudy.proxy.telemetry.recent import WINDOW_TICKS
 from understudy.proxy.telemetry.stats import Gauges, ListenerGauge, PoolGauge, Stats
 
 from tests.kit.pairs import rehearsal
-from tests.kit.rehearsed import Rehearsed, rehearsed
+from tests.kit.rehearsed import MIRRORED, Rehearsed, rehearsed
 
 GOLDEN = Path(__file__).with_name("page.txt")
 STRANGE = '50 % "x"\\\n{}'
-CONFIG = """\
-listeners: {ingress: {bind: 127.0.0.1:7080}}
-backends: {stable: {endpoints: [http://127.0.0.1:9001], version: "7"}, next: {endpoints: [http://127.0.0.1:9002]}}
-routes:
-  - name: iris
-    match: {path_prefix: /}
-    backend: stable
-    filters: [{type: mirror, to: [{backend: next}]}]
-"""
 
 
 def serve(stats: Stats, route: str) -> None:
@@ -80,7 +71,7 @@ def page(fed: Rehearsed) -> str:
 
 
 def test_the_page_is_the_same_to_the_byte() -> None:
-    with rehearsed(CONFIG) as fed:
+    with rehearsed(MIRRORED) as fed:
         several_workers(fed)
         assert page(fed) == GOLDEN.read_text()
 
@@ -117,7 +108,7 @@ def test_no_piece_of_it_is_long_however_many_names_there_are() -> None:
     """Some hundred calls sum, judge or tell one key, in a piece of its own. What goes over all keys in one piece sorts
     them, or makes some five calls for each."""
     keys = 300
-    with rehearsed(CONFIG) as fed:
+    with rehearsed(MIRRORED) as fed:
         many(fed, keys // 3)
         sources = whole(sources_of(fed.control))
         assert longest(sources_of(fed.control)) < 20 * keys
@@ -177,7 +168,7 @@ async def turns_of(work: Awaitable[Any]) -> tuple[int, Any]:
 
 
 def test_the_loop_turns_while_the_page_is_made_and_while_metrics_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    with rehearsed(CONFIG) as fed:
+    with rehearsed(MIRRORED) as fed:
         many(fed, 10)
         monkeypatch.setattr(giving_way, "PIECE_S", 3600.0)
         at_once, text = asyncio.run(turns_of(answered(Api(fed.control))))

@@ -106,33 +106,27 @@ def test_records_that_wait_leave_together(backend: Backend, losses: Losses, send
     assert sender.health.warning() == ""
 
 
+@pytest.mark.parametrize(
+    ("bound", "value", "waiting", "requests"),
+    [
+        ("MOST_SPANS_AT_ONCE", 6, 5, [3, 6, 6, 3]),
+        ("SPANS_AT_ONCE", 3, 20, [3, 15, 12, 9, 6, 6, 3, 3, 3, 3]),
+    ],
+    ids=["at most so many", "the more that wait, the more"],
+)
 def test_one_request_is_bounded(
-    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(senders, "MOST_SPANS_AT_ONCE", 6)
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch,
+    bound: str, value: int, waiting: int, requests: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(senders, bound, value)
     backend.held.clear()
     sender.offer([told_exchange()])
     backend.was_asked()
-    for _ in range(5):
+    for _ in range(waiting):
         sender.offer([told_exchange()])
     backend.held.set()
     end(sender)
-    assert backend.spans == [3, 6, 6, 3]
-    assert losses.counts() == {"spans": 0}
-
-
-def test_the_more_spans_wait_the_more_leave_at_once(
-    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(senders, "SPANS_AT_ONCE", 3)
-    backend.held.clear()
-    sender.offer([told_exchange()])
-    backend.was_asked()
-    for _ in range(20):
-        sender.offer([told_exchange()])
-    backend.held.set()
-    end(sender)
-    assert backend.spans == [3, 15, 12, 9, 6, 6, 3, 3, 3, 3]
+    assert backend.spans == requests
     assert losses.counts() == {"spans": 0}
 
 
