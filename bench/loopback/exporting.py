@@ -3,7 +3,8 @@
 The plain route, so that an exchange is two spans. Latency at half of the peak of the one that traces everything, the
 same rate for all, in short turns: without telemetry, with a collector that answers, with one that never does; all of it
 on one core, and then with control on the other one, so that the worker is seen alone. Load and backends come before
-control and the collector there.
+control and the collector there. At that rate control is told of a part (`traces.rate`), and so latency is looked at
+once more at the rate at which every exchange is told and exported.
 Capacity: a constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever
 does not arrive must be counted.
 """
@@ -60,6 +61,7 @@ def exported(lab: Lab, name: str) -> None:
         _latency(lab, f"{name}-apart", (untraced, traced), rate)
         for subject in (untraced, traced):
             _move_control(subject, lab.cores.subject)
+        _latency(lab, f"{name}-whole", (untraced, traced), SPANS_PER_S / SPANS)
         _capacity(lab, name, traced, collector, counts)
 
 

@@ -8,31 +8,39 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-__all__ = ["Ratio", "median", "paired_ratio", "percentile", "slope"]
+__all__ = ["Paired", "median", "paired_difference", "paired_ratio", "percentile", "slope"]
 
 RESAMPLES = 4000
 
 
-class Ratio(NamedTuple):
-    """How many times larger, and between which two values with 95 % confidence."""
+class Paired(NamedTuple):
+    """How many times larger, or by how much, and between which two values with 95 % confidence."""
 
     estimate: float
     low: float
     high: float
 
 
-def paired_ratio(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Ratio:
+def paired_ratio(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Paired:
     """The median over pairs of value / other, with a bootstrap interval: whole pairs are drawn again, with replacement.
 
     Pairs are windows that stood next to each other, so that what disturbed both cancels out. Raises ValueError without
     pairs or when there are not as many of one as of the other.
     """
-    ratios = [value / other for value, other in zip(values, others, strict=True)]
-    if not ratios:
-        raise ValueError("a ratio of no pairs")
+    return _median([value / other for value, other in zip(values, others, strict=True)], seed)
+
+
+def paired_difference(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Paired:
+    """The median over pairs of value - other, else as `paired_ratio`."""
+    return _median([value - other for value, other in zip(values, others, strict=True)], seed)
+
+
+def _median(found: Sequence[float], seed: int) -> Paired:
+    if not found:
+        raise ValueError("nothing is known of no pairs")
     draw = random.Random(seed)
-    medians = [median(draw.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)]
-    return Ratio(median(ratios), percentile(medians, 2.5), percentile(medians, 97.5))
+    medians = [median(draw.choices(found, k=len(found))) for _ in range(RESAMPLES)]
+    return Paired(median(found), percentile(medians, 2.5), percentile(medians, 97.5))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -74,6 +74,7 @@ TITLES = {
     "traced": "The same with 1 % of traces exported by OTLP: 1 KiB POST, 32 connections",
     "exported": "Every exchange a trace: 1 KiB POST at a constant rate, and what is lost",
     "exported-apart": "Of it, with control on the load's core",
+    "exported-whole": "5,000 spans a second: every exchange told and exported",
     "deciding": "Five flags and a split: 1 KiB POST, 32 connections",
     "plain": "1 KiB POST, 32 connections",
     "plain-1024": "1 KiB POST, 1,024 connections",

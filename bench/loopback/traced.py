@@ -1,7 +1,8 @@
 """The whole chain with one trace in a hundred exported, and what tracing costs those that are not.
 
-Five processes share the subject's core and take turns: Understudy and Envoy with the same share of traces sent to a
-collector each, Understudy that traces and draws none, and Understudy without telemetry at all.
+All share the subject's core and take turns: Understudy and Envoy with the same share of traces sent to a collector
+each, Understudy that traces and draws none, and Understudy without telemetry at all. The last two differ by less than
+the machine does from one second to the next: they have many short turns of their own, side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from .chained import FULL_PATH, documents
 from .documents import traced_envoy, traced_understudy
+from .figures import paired_difference
 from .lab import Lab
 from .peers import Variants, plain_count, start_variants
 from .processes import Child, free_port, python, running
@@ -86,24 +88,31 @@ def traced(lab: Lab, name: str) -> None:
         subjects.append(start(lab, stack, "understudy", UNTRACED, partial(documents, variants)))
         asked = dict.fromkeys(collectors, 0)
         for _ in range(lab.options.rounds):
-            costs = {}
             for subject in subjects:
                 before = counts.requests()
-                figures = _round(lab, subject, counts)
-                costs[subject.name] = figures["cpu_us_per_request"]
+                lab.add(name, subject.name, _round(lab, subject, counts, lab.options.seconds))
                 if subject.name in asked:
                     asked[subject.name] += counts.requests() - before
-                lab.add(name, subject.name, figures)
-            lab.add(name, NONE_DRAWN, {"over_untraced_us": costs[NONE_DRAWN] - costs[UNTRACED]})
+        lab.add(name, NONE_DRAWN, _over(lab, subjects[-2:], counts))
         for each in lab.contenders():
             drawn = SAMPLED * asked[each]
             lab.add(name, each, {"spans_per_trace": _spans(each, collectors[each], LEAST_SPANS * drawn) / drawn})
 
 
-def _round(lab: Lab, subject: Subject, counts: Counts) -> dict[str, float]:
-    options = lab.options
+def _over(lab: Lab, pair: list[Subject], counts: Counts) -> dict[str, float]:
+    """By how much the first needs more processor time for a request than the second; either begins every other turn."""
+    costs: dict[str, list[float]] = {each.name: [] for each in pair}
+    for turn in range(lab.options.windows):
+        for subject in pair[:: -1 if turn % 2 else 1]:
+            found = _round(lab, subject, counts, lab.options.window_s)
+            costs[subject.name].append(found["cpu_us_per_request"])
+    found = paired_difference(*costs.values())
+    return {"over_untraced_us": found.estimate, "over_untraced_low": found.low, "over_untraced_high": found.high}
+
+
+def _round(lab: Lab, subject: Subject, counts: Counts, seconds: float) -> dict[str, float]:
     load = Load(FULL_PATH, CONNECTIONS, REQUEST_BODY, answer_size=probe(subject, FULL_PATH), users=USERS)
-    times = {"warmup_s": options.warmup_s, "seconds": options.seconds}
+    times = {"warmup_s": min(lab.options.warmup_s, seconds), "seconds": seconds}
     with lab.watched(subject) as disturbance:
         found = measure(subject, subject.ports.plain, load, counts, lab.cores, lab.folder, **times)
     return found.figures() | disturbance

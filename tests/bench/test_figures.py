@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.loopback.figures import median, paired_ratio, percentile, slope
+from bench.loopback.figures import median, paired_difference, paired_ratio, percentile, slope
 from bench.loopback.reach import BY_NAME, HARM_SIZES, HUNG_SIZES, TARGETS, Target, judge, medians_of
 
 
@@ -73,6 +73,7 @@ def test_every_target_finds_its_figure_in_what_the_scenarios_measure() -> None:
         "full-varied": figures(cpu_us_per_request=20.0),
         "traced": figures(cpu_us_per_request=20.0) | {"none drawn": {"over_untraced_us": 1.0}},
         "exported-apart": {"all traced": {"p99_ratio_estimate": 1.0}},
+        "exported-whole": {"all traced": {"p99_ratio_estimate": 1.0}},
         "exported": {
             "all traced": {"p99_ratio_estimate": 1.0, "steady_lost": 1.0, "peak_uncounted": 1.0},
             "hung": {"p99_ratio_estimate": 1.0, "rise_mib": 1.0},
@@ -88,6 +89,11 @@ def test_a_paired_ratio_forgets_what_disturbed_both_of_a_pair() -> None:
     disturbed = [1.0, 30.0, 1.0, 5.0, 1.0]
     ratio = paired_ratio([2 * value for value in disturbed], disturbed)
     assert ratio == (2.0, 2.0, 2.0)
+
+
+def test_a_paired_difference_forgets_what_disturbed_both_of_a_pair() -> None:
+    disturbed = [20.0, 55.0, 21.0, 30.0, 20.0]
+    assert paired_difference([value + 2 for value in disturbed], disturbed) == (2.0, 2.0, 2.0)
 
 
 def test_the_interval_of_a_ratio_holds_it_and_is_the_same_every_time() -> None:
