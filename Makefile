@@ -21,13 +21,15 @@ CAN_COMPILE := $(BIN)/python -c 'import pathlib, shutil, sys, sysconfig; \
 	sys.exit(not (shutil.which("cc") and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))'
 SOURCES := $(wildcard filters/*.py config/*.py config/*/*.py proxy/*.py proxy/*/*.py proxy/*/*/*.py)
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+# A lock file names everything there is to install: nothing is left to resolve, and nothing newer can get in.
+FROM_LOCK := $(PIP_FLAGS) --no-deps --require-hashes -r
 NO_PYTHON := with venv was found: install it (Debian: apt-get install python3 python3-venv) or say make PYTHON=/path/to/python3
 SERVERS := kserve mlserver llama
 REAL_SERVER = $(filter $(SERVERS),$(SERVER))
 E2E_SERVERS = kserve llama $(if $(PYTHON_BEFORE_313),mlserver)
 TRACE_BACKENDS := phoenix mlflow
 
-.PHONY: help setup demo screenshots test pytest compiled e2e bench faults fuzz lint format typecheck lock clean packages
+.PHONY: help setup demo screenshots test pytest whole e2e bench faults fuzz lint format typecheck lock clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -42,27 +44,33 @@ screenshots: setup  ## the pictures of docs/see-traces.md anew: MLServer, the pr
 	@$(MAKE) --no-print-directory $(TRACE_BACKENDS:%=.venv-%/stamp) .venv-mlserver/stamp
 	@$(BIN)/python -m demo.traces $(ARGS)
 
-test: lint typecheck pytest compiled  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
+test: lint typecheck pytest whole  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
 
+# Tests of parts, over the sources.
 pytest: .venv/dev.stamp packages .venv-npm/stamp
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e" $(WHOLE:%=--ignore=%) $(ARGS)
 
-# What users run is compiled, so whatever speaks to the whole program is tested that way too.
-compiled: .venv/dev.stamp packages .venv-npm/stamp
-	@if $(CAN_COMPILE); then \
-		$(MAKE) --no-print-directory $(COMPILED)/stamp && \
-		$(COMPILED)/bin/python -m pytest -m "not e2e" tests/bench/test_chained.py $(wildcard tests/proxy tests/wire tests/fuzz tests/faults) $(ARGS); \
-	else echo "no C compiler or no Python.h: the compiled data plane is not tested here"; fi
+# Tests of the whole program, over the compiled data plane that users run, where a C compiler is at hand.
+WHOLE := tests/wire tests/fuzz tests/faults
+define PYTEST_WHOLE
+	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/stamp; \
+	else echo "no C compiler or no Python.h: the sources are tested, not the compiled data plane"; fi
+	@if $(CAN_COMPILE); then python=$(COMPILED)/bin/python; else python=$(BIN)/python; fi; \
+	$$python -m pytest $(1) $(ARGS)
+endef
+
+whole: .venv/dev.stamp packages .venv-npm/stamp
+	$(call PYTEST_WHOLE,-m "not e2e" tests/bench/test_chained.py tests/proxy $(WHOLE))
 
 e2e: .venv/dev.stamp .venv-npm/stamp  ## the same bytes with and without the proxy, over real model servers; their traces
 	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp) .venv-phoenix/stamp
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 faults: .venv/dev.stamp packages .venv-npm/stamp  ## provoke every fault and print the table of what the client saw
-	$(BIN)/python -m pytest -s tests/faults $(ARGS)
+	$(call PYTEST_WHOLE,-s tests/faults)
 
 fuzz: .venv/dev.stamp packages  ## hostile messages, judged by an independent reader
-	$(BIN)/python -m pytest tests/wire tests/fuzz $(ARGS)
+	$(call PYTEST_WHOLE,tests/wire tests/fuzz)
 
 bench: $(COMPILED)/stamp  ## side by side with Envoy, an aiohttp proxy and the bare loop
 	@tests/install-debian-packages bench/debian-packages.txt
@@ -98,19 +106,19 @@ packages:
 	@$(if $(PYTHON),,echo "no Python 3.11 or later $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@$(call environment,$(PYTHON),.venv)
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install $(FROM_LOCK) requirements.lock
 	@UNDERSTUDY_COMPILE=0 $(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock .venv/run.stamp
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install $(FROM_LOCK) requirements-dev.lock
 	@touch $@
 
 # An installation as users have it, not an editable one: compiled where a C compiler is at hand.
 $(COMPILED)/packages.stamp: requirements-dev.lock requirements-bench.lock .venv/dev.stamp
 	@$(call environment,$(BIN)/python,$(COMPILED))
-	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
-	@$(COMPILED)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-bench.lock
+	@$(COMPILED)/bin/python -m pip install $(FROM_LOCK) requirements-dev.lock
+	@$(COMPILED)/bin/python -m pip install $(FROM_LOCK) requirements-bench.lock
 	@touch $@
 
 $(COMPILED)/stamp: $(COMPILED)/packages.stamp pyproject.toml setup.py $(SOURCES)
@@ -126,7 +134,7 @@ define INSTALL_SERVER
 	@$(if $(SERVER_PYTHON),,echo "no Python that $* runs on $(NO_PYTHON)" >&2; exit 1)
 	@echo "setting up .venv-$* (some hundred megabytes)"
 	@$(call environment,$(SERVER_PYTHON),.venv-$*)
-	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $<
+	@.venv-$*/bin/python -m pip install $(FROM_LOCK) $<
 	@touch $@
 endef
 .venv-%/stamp: demo/servers/%.lock
