@@ -8,12 +8,13 @@ to, and with which headers, is not put into it: those are control's alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 
+from .otlp import PROTOCOLS, is_endpoint, name_texts, value_text
 from .schema import DEFAULT_SAMPLE, Document, OtlpPart, TelemetryPart, TracesPart
 
 Environ: TypeAlias = Mapping[str, str]
@@ -21,8 +22,8 @@ Signal: TypeAlias = Literal["traces", "metrics"]
 
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics")
 DEFAULT_SERVICE_NAME: Final = "understudy"
-PROTOCOLS: Final = ("http/protobuf", "grpc")
 COMPRESSIONS: Final = ("none", "gzip")
+_EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 _RATIO_SAMPLERS: Final = ("traceidratio", "parentbased_traceidratio")
 _SAMPLERS: Final[Mapping[str, float]] = {
     "always_on": 1.0, "parentbased_always_on": 1.0, "always_off": 0.0, "parentbased_always_off": 0.0,
@@ -66,7 +67,14 @@ def signals(part: TelemetryPart | None, environ: Environ) -> frozenset[Signal]:
 
 def is_sent(part: TelemetryPart | None, signal: Signal, environ: Environ) -> bool:
     """Whether the file or a variable says where to, so that it is exported unless it is turned off."""
-    return (part is not None and part.otlp is not None) or bool(of_signal(environ, signal, "ENDPOINT"))
+    otlp = part.otlp if part is not None else None
+    return otlp is not None or bool(of_signal(environ, signal, "ENDPOINT", protocol(otlp, signal, environ)))
+
+
+def protocol(otlp: OtlpPart | None, signal: Signal, environ: Environ) -> str:
+    """The file's, the variable's, or http/protobuf."""
+    own = otlp.protocol if otlp is not None else None
+    return own or of_signal(environ, signal, "PROTOCOL").lower() or PROTOCOLS[0]
 
 
 def service_name(part: TelemetryPart | None, environ: Environ) -> str:
@@ -81,10 +89,18 @@ def value(environ: Environ, name: str) -> str:
     return environ.get(name, "").strip()
 
 
-def of_signal(environ: Environ, signal: Signal, what: str) -> str:
-    """The signal's own OTEL_EXPORTER_OTLP_* variable, else that of all signals; "" for neither."""
-    own = value(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_{what}")
-    return own or value(environ, f"OTEL_EXPORTER_OTLP_{what}")
+def of_signal(environ: Environ, signal: Signal, what: str, protocol: str = "") -> str:
+    """The signal's own OTEL_EXPORTER_OTLP_* variable, else that of all signals; "" where neither is there to be
+    understood. What may be said by ENDPOINT and HEADERS depends on the protocol."""
+    own = understood(environ, f"{signal.upper()}_{what}", what, protocol)
+    return own or understood(environ, what, what, protocol)
+
+
+def understood(environ: Environ, rest: str, what: str, protocol: str = "") -> str:
+    """The variable OTEL_EXPORTER_OTLP_ with this rest of its name; "" where it is absent, or not understood."""
+    found = value(environ, _EXPORTER + rest)
+    is_known = _FORMS[what][0] if what in _FORMS else None
+    return found if is_known is None or is_known(found, protocol) else ""
 
 
 def is_true(environ: Environ, name: str) -> bool:
@@ -104,6 +120,14 @@ def pairs(text: str) -> dict[str, str] | None:
     return found
 
 
+def headers(text: str, protocol: str) -> dict[str, str] | None:
+    """Such a list of header fields; None where one of them cannot be sent."""
+    found = pairs(text)
+    if found is None or any(name_texts(name, protocol) or value_text(each.strip()) for name, each in found.items()):
+        return None
+    return {name: each.strip() for name, each in found.items()}
+
+
 def timeout_s(text: str) -> float | None:
     """Milliseconds, as the standard has it; None where they are none."""
     try:
@@ -113,35 +137,37 @@ def timeout_s(text: str) -> float | None:
     return found if 0 < found < math.inf else None
 
 
-def environment_warnings(environ: Environ) -> Iterator[str]:
+_FORMS: Final[Mapping[str, tuple[Callable[[str, str], bool], str]]] = {
+    "PROTOCOL": (lambda text, _: text.lower() in PROTOCOLS, " or ".join(PROTOCOLS)),
+    "COMPRESSION": (lambda text, _: text.lower() in COMPRESSIONS, " or ".join(COMPRESSIONS)),
+    "ENDPOINT": (is_endpoint, "http://host:4318 or https://host:4318, over gRPC host:4317 too, and no user"),
+    "TIMEOUT": (lambda text, _: timeout_s(text) is not None, "milliseconds above 0"),
+    "HEADERS": (
+        lambda text, protocol: headers(text, protocol) is not None,
+        "name=value,name=value, percent-encoded, of names and visible ASCII that a header may hold",
+    ),
+}
+"""By the end of its name, whether a variable is understood (its text, the protocol), and what is allowed."""
+
+
+def environment_warnings(environ: Environ, part: TelemetryPart | None = None) -> Iterator[str]:
     """What of the standard variables is not understood, and so taken for absent. Values may be secret: none is told."""
     for signal in SIGNALS:
         exporter = f"OTEL_{signal.upper()}_EXPORTER"
         if value(environ, exporter).lower() not in ("", "otlp", "none"):
             yield f"{exporter} is ignored; allowed: otlp or none"
-    for what, allowed in (("PROTOCOL", PROTOCOLS), ("COMPRESSION", COMPRESSIONS)):
-        for name in _names(environ, what):
-            if value(environ, name).lower() not in allowed:
-                yield f"{name} is ignored; allowed: {' or '.join(allowed)}"
-    for name in _names(environ, "ENDPOINT"):
-        if not value(environ, name).startswith(("http://", "https://")):
-            yield f"{name} has no scheme; allowed: http://host:4318 or https://host:4318"
-    for name in _names(environ, "TIMEOUT"):
-        if timeout_s(value(environ, name)) is None:
-            yield f"{name} is ignored; allowed: milliseconds above 0"
-    for name in (*_names(environ, "HEADERS"), "OTEL_RESOURCE_ATTRIBUTES"):
-        if pairs(value(environ, name)) is None:
-            yield f"{name} is ignored; allowed: name=value,name=value"
+    protocols = {signal: protocol(part.otlp if part is not None else None, signal, environ) for signal in SIGNALS}
+    for what, (_, allowed) in _FORMS.items():
+        for rest, of in ((what, SIGNALS), *((f"{signal.upper()}_{what}", (signal,)) for signal in SIGNALS)):
+            is_set = value(environ, _EXPORTER + rest)
+            if is_set and not all(understood(environ, rest, what, protocols[signal]) for signal in of):
+                yield f"{_EXPORTER}{rest} is ignored; allowed: {allowed}"
+    if pairs(value(environ, "OTEL_RESOURCE_ATTRIBUTES")) is None:
+        yield "OTEL_RESOURCE_ATTRIBUTES is ignored; allowed: name=value,name=value"
     preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
     if value(environ, preference).lower() not in ("", "cumulative"):
         yield f"{preference} is ignored; allowed: cumulative, as all metrics are"
     yield from _sampler_warnings(environ)
-
-
-def _names(environ: Environ, what: str) -> list[str]:
-    """The variables of this kind that are set."""
-    names = [f"OTEL_EXPORTER_OTLP_{infix}{what}" for infix in ("", "TRACES_", "METRICS_")]
-    return [name for name in names if value(environ, name)]
 
 
 def _share(traces: TracesPart, environ: Environ) -> float:

@@ -8,11 +8,11 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from ..filters.fields import name_texts, value_text
+from ..filters.fields import value_text
 from ..filters.matching import host_mistakes
 from ..filters.rewriting import path_mistakes
 from ..filters.units import SecretRef
-from . import log_line, own_secret
+from . import log_line, otlp, own_secret
 from . import secrets as references
 from .addresses import check_ledger, check_url, parse_endpoint, parse_network, redacted
 from .paths import Found, Path
@@ -124,8 +124,9 @@ def secrets(document: Document, base: str) -> Found:
         if path == ("secret",):
             yield from _own_secret(path, ref, base)
             continue
+        allowed = otlp.value_text if path[0] == "telemetry" else value_text
         try:
-            text = value_text(references.read(ref, base))
+            text = allowed(references.read(ref, base))
         except ValueError as error:
             yield path, str(error)
         else:
@@ -185,8 +186,8 @@ def _otlp(part: OtlpPart, base: str) -> Found:
     if part.timeout is not None and not part.timeout:
         yield ("timeout",), "0 is no timeout; allowed: a duration longer than 0"
     for name, value in part.headers.items():
-        texts = name_texts(name)
-        text = value_text(value) if isinstance(value, str) else None
+        texts = otlp.name_texts(name, part.protocol)
+        text = otlp.value_text(value) if isinstance(value, str) else None
         for each in texts + ([text] if text else []):
             yield ("headers", name), each
     if part.tls is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from understudy.config.environment import environment_warnings, pairs, resolved, signals, timeout_s
-from understudy.config.schema import Document, TelemetryPart, TracesPart, convert, decode, encode
+from understudy.config.environment import environment_warnings, of_signal, pairs, resolved, signals, timeout_s
+from understudy.config.schema import Document, OtlpPart, TelemetryPart, TracesPart, convert, decode, encode
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
@@ -117,13 +117,56 @@ def test_what_is_not_understood_is_told_and_never_its_value() -> None:
     told = list(environment_warnings(names))
     assert [each.split()[0] for each in told] == [name for name in told_order(names)]
     assert "canary" not in "".join(told)
-    schemeless = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "collector:4318"}
-    assert [each.split()[0] for each in environment_warnings(schemeless)] == list(schemeless)
     argued = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "many"}
     assert [each.split()[0] for each in environment_warnings(argued)] == ["OTEL_TRACES_SAMPLER_ARG"]
     assert (
         list(environment_warnings({**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": "2500", "OTEL_TRACES_EXPORTER": ""})) == []
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "protocol"),
+    [
+        ("ENDPOINT", "collector:4318", "http/protobuf"),
+        ("ENDPOINT", "http://user:canary@collector:4318", "http/protobuf"),
+        ("ENDPOINT", "http://user:canary@collector:4317", "grpc"), ("ENDPOINT", "user:canary@collector", "grpc"),
+        ("ENDPOINT", "http://:4318", "http/protobuf"), ("ENDPOINT", "http://collector:canary", "http/protobuf"),
+        ("ENDPOINT", "http://coll\u00e9ctor:4318", "http/protobuf"), ("ENDPOINT", "http://a b:4318", "http/protobuf"),
+        ("HEADERS", "x-a=1,authorization=Bearer%0Acanary", "http/protobuf"), ("HEADERS", "x=can%C3%A9ry", "grpc"),
+        ("HEADERS", "a b=canary", "http/protobuf"), ("HEADERS", "content-length=canary", "http/protobuf"),
+        ("HEADERS", "key-bin=canary", "grpc"), ("HEADERS", "x!=canary", "grpc"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_or_sent_is_told_by_name_and_ignored_alone(what: str, text: str, protocol: str) -> None:
+    """The signal's own variable is; that of all signals is taken, as if it were not there."""
+    own, shared = f"OTEL_EXPORTER_OTLP_TRACES_{what}", f"OTEL_EXPORTER_OTLP_{what}"
+    good = {"ENDPOINT": "http://collector:4318", "HEADERS": "x-good=1"}[what]
+    environ = {own: text, shared: good}
+    part = TelemetryPart(otlp=OtlpPart(protocol="grpc" if protocol == "grpc" else "http/protobuf"))
+    (told,) = environment_warnings(environ, part)
+    assert told.startswith(f"{own} is ignored; allowed: ")
+    assert "canary" not in told
+    assert of_signal(environ, "traces", what, protocol) == good
+    assert [each.split()[0] for each in environment_warnings({shared: text}, part)] == [shared]
+    assert of_signal({shared: text}, "traces", what, protocol) == ""
+    if what == "ENDPOINT":
+        assert signals(None, {shared: text, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}) == set()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol"),
+    [
+        ("https://collector", "http/protobuf"), ("http://[::1]:4318/x?key=1", "http/protobuf"),
+        ("collector:4317", "grpc"), ("unix:///run/otlp.sock", "grpc"), ("https://collector:4317", "grpc"),
+    ],
+)  # fmt: skip
+def test_what_can_be_asked_is_nothing_to_tell_of(endpoint: str, protocol: str) -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20canary%20,x_y=",
+    }  # fmt: skip
+    assert list(environment_warnings(environ)) == []
+    assert signals(None, environ) == {"traces", "metrics"}
 
 
 def told_order(names: dict[str, str]) -> list[str]:

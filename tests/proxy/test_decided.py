@@ -29,5 +29,7 @@ def test_no_thread_is_to_be_had(
             f"telemetry: {{access_log: {{to: {tmp_path}/log}}, otlp: {{endpoint: 'http://127.0.0.1:9'}}, traces: {{}}}}"
         )
         fed.serve(CONFIG + told, version=2)
-        assert fed.status().config.version == 2
-    assert caplog.messages.count("telemetry does not follow configuration v2") == 2
+        status = fed.status()
+        assert status.config.version == 2
+        assert sum("fails: can't start new thread" in each for each in status.warnings) == 2
+    assert caplog.messages.count("telemetry does not follow configuration v2") == 1

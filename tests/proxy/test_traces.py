@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.kit.rehearsing import rehearsing
 
 SERVER, CLIENT = 2, 3
 WITHIN_S = 15.0
+NONE: Mapping[str, str] = {}
 
 
 class Seen:
@@ -66,9 +67,11 @@ def seen(status: int = 200) -> Iterator[Seen]:
 
 
 @contextmanager
-def traced(folder: Path, live: Seen, shadow: Seen, collector: Seen, **traces: float) -> Iterator[Program]:
+def traced(
+    folder: Path, live: Seen, shadow: Seen, collector: Seen, variables: Mapping[str, str] = NONE, **traces: float
+) -> Iterator[Program]:
     """The program, of two workers, which tells the collector its spans and nothing else."""
-    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none", **variables}
     with rehearsing(
         folder, live.url, shadow.url, environment=environment, workers=2, telemetry={"traces": traces}
     ) as program:
@@ -126,3 +129,17 @@ def test_what_the_rate_has_no_room_for_is_no_trace_anywhere_and_counted(tmp_path
     assert 3 <= len(sampled) < 60, "one worker may have had most of them"
     assert {span.trace_id.hex() for span in spans} == sampled
     assert len(spans) == 3 * len(sampled)
+
+
+def test_a_variable_that_no_header_may_hold_is_named_and_the_export_goes_on_without_it(tmp_path: Path) -> None:
+    wrong = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%0As3cret"}
+    with seen() as live, seen() as shadow, seen() as collector:
+        with traced(tmp_path, live, shadow, collector, wrong, sample=1) as program:
+            ask(program, 4)
+            collector.wait_spans(12)
+            now = status(program)
+            log = program.stderr
+    assert "OTEL_EXPORTER_OTLP_HEADERS is ignored; allowed: " in log
+    assert "s3cret" not in log
+    assert (now["lost"]["spans"], now["warnings"]) == (0, [])
+    assert "authorization" not in collector.requests[0][0]

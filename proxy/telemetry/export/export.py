@@ -58,13 +58,9 @@ class Export:
 
     def configure(self, document: Document) -> None:
         """Export by this document, as it was written, from now on. What the former senders hold, they send."""
-        for warning in environment_warnings(self._environ):
+        for warning in environment_warnings(self._environ, document.telemetry):
             logger.warning("%s", warning)
-        try:
-            plan = plan_of(document, self._environ, self._base)
-        except ValueError as problem:
-            logger.error("telemetry is not exported: %s", problem)
-            plan = Plan()
+        plan = plan_of(document, self._environ, self._base)
         former, self._plan = self._plan, plan
         spans = _spans(document) if plan.target("traces") else None
         if spans is not None and self._spans is not None and _same(former, plan, "traces"):

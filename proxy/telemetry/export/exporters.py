@@ -17,6 +17,9 @@ from .plan import Target
 def sending(target: Target) -> Callable[[bytes], Outcome]:
     """What sends an encoded request of this signal: an ExportTraceServiceRequest, or an ExportMetricsServiceRequest.
     Raises what the SDK does for files that cannot be used."""
+    if target.problem:
+        never = Outcome(target.problem)
+        return lambda _: never
     _quiet()
     if target.protocol == "grpc":
         from . import over_grpc

@@ -1,4 +1,7 @@
-"""The SDK's exporters over gRPC, with eyes: they say only whether a request failed.
+"""The SDK's exporter over gRPC, with eyes: it says only whether a request failed.
+
+It is the one that the SDK's exporters of each signal are made of. They read variables on their way to it, and give up
+for what we ignore (config/environment.py).
 
 Imports the SDK and grpcio: only an export over gRPC may import this module.
 """
@@ -12,10 +15,12 @@ from typing import Any, ClassVar, Final
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core writes to stderr, past every logger; read at its import
 
 import grpc
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.grpc.exporter import OTLPExporterMixin
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ....config.environment import Signal
 from .outcome import Outcome, words
@@ -52,24 +57,27 @@ class _Watched:
         return answer
 
 
-class _Encoded:
-    """Sends what is encoded already, in front of an exporter of the SDK that would encode it."""
+class _Encoded(OTLPExporterMixin):  # type: ignore[type-arg]
+    """Sends what is encoded already."""
 
     _client: Any  # made anew when a connection failed
+    _stub_of: ClassVar[Any]
     _request: ClassVar[Any]
 
     def __init__(self, target: Target) -> None:
         self._watched = _Watched()
-        super().__init__(**_options(target))
+        super().__init__(stub=self._stub_of, result=SpanExportResult, signal=target.signal, **_options(target))
+        self._headers = tuple(target.headers)  # without those that it reads itself where there are none
+        self._target = target
 
     def send(self, request: bytes) -> Outcome:
         """The request and its retries, within the timeout."""
         self._watched.outcome = _NOTHING_SENT
-        self._export(request)  # type: ignore[attr-defined]
+        self._export(request)
         return self._watched.outcome
 
     def _initialize_channel_and_stub(self) -> None:
-        super()._initialize_channel_and_stub()  # type: ignore[misc]
+        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
         self._watched.stub, self._client = self._client, self._watched
 
     def _translate_data(self, data: Any) -> Any:
@@ -78,16 +86,22 @@ class _Encoded:
     def _count_data(self, data: Any) -> int:
         return 0  # for metrics of the SDK's own, which are off
 
+    @property
+    def _exporting(self) -> str:
+        return self._target.signal  # for its log, which is off
 
-class SpanExporter(_Encoded, OTLPSpanExporter):
+
+class SpanExporter(_Encoded):
     """Of an ExportTraceServiceRequest."""
 
+    _stub_of = TraceServiceStub
     _request = ExportTraceServiceRequest
 
 
-class MetricExporter(_Encoded, OTLPMetricExporter):
+class MetricExporter(_Encoded):
     """Of an ExportMetricsServiceRequest."""
 
+    _stub_of = MetricsServiceStub
     _request = ExportMetricsServiceRequest
 
 
@@ -96,9 +110,11 @@ EXPORTERS: Final[dict[Signal, type[_Encoded]]] = {"traces": SpanExporter, "metri
 
 def _options(target: Target) -> dict[str, Any]:
     names = (("grpc.ssl_target_name_override", target.server_name),) if target.server_name is not None else None
+    is_plain = target.endpoint.lower().startswith("http:")
     return {
         "endpoint": target.endpoint,
-        "credentials": _credentials(target) if target.endpoint.lower().startswith("https:") else None,
+        "insecure": is_plain,
+        "credentials": None if is_plain else _credentials(target),
         "headers": tuple(target.headers),
         "timeout": target.timeout_s,
         "compression": grpc.Compression.Gzip if target.compression == "gzip" else grpc.Compression.NoCompression,

@@ -35,6 +35,7 @@ from .plan import Target
 
 MOST_ANSWER_BYTES: Final = 64 << 10
 MOST_PATIENCE_S: Final = 60.0
+_SDKS_OWN: Final = frozenset({"content-type", "content-encoding", "user-agent"})
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _Answer: TypeAlias = type[ExportTraceServiceResponse] | type[ExportMetricsServiceResponse]
 
@@ -49,6 +50,8 @@ class _Encoded:
     def __init__(self, target: Target) -> None:
         self._session = _Session(target)
         super().__init__(**_options(target, self._session))
+        own = {name: text for name, text in self._client._headers.items() if name.lower() in _SDKS_OWN}
+        self._client._headers = own | dict(target.headers)  # without those that it reads from variables by itself
 
     def send(self, request: bytes) -> Outcome:
         """The request and its retries, within the timeout."""

@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final, Literal, cast
@@ -14,6 +13,7 @@ from typing import Final, Literal, cast
 from ....config import environment as env
 from ....config import secrets
 from ....config.environment import Environ, Signal
+from ....config.otlp import name_texts, value_text
 from ....config.schema import Document, MetricsPart, OtlpPart, TelemetryPart, TlsPart
 from ....filters.units import SecretRef
 
@@ -44,6 +44,7 @@ class Target:
     certificate: str | None
     key: str | None
     written_ns: tuple[int, ...] = ()  # when those three files were: another one is another target
+    problem: str = ""  # why nothing can be sent there; it tells no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Plan:
 
 
 def plan_of(document: Document, environ: Environ, base: str) -> Plan:
-    """The plan of a document as it was written. Raises ValueError for a secret that cannot be read."""
+    """The plan of a document as it was written."""
     part = document.telemetry or TelemetryPart()
     on = env.signals(document.telemetry, environ)
     if not on:
@@ -104,8 +105,7 @@ def _target(signal: Signal, otlp: OtlpPart, environ: Environ, base: str) -> Targ
     def variable(what: str) -> str:
         return env.of_signal(environ, signal, what)
 
-    protocol = otlp.protocol or variable("PROTOCOL").lower()
-    known = cast(Literal["http/protobuf", "grpc"], protocol if protocol in env.PROTOCOLS else env.PROTOCOLS[0])
+    protocol = cast(Literal["http/protobuf", "grpc"], env.protocol(otlp, signal, environ))
     compression = otlp.compression or variable("COMPRESSION").lower()
     timeout_s = float(otlp.timeout) if otlp.timeout is not None else env.timeout_s(variable("TIMEOUT"))
     tls = otlp.tls or TlsPart()
@@ -114,12 +114,13 @@ def _target(signal: Signal, otlp: OtlpPart, environ: Environ, base: str) -> Targ
         return secrets.absolute(written, base) if written is not None else variable(what) or None
 
     ca = path(tls.ca, "CERTIFICATE") or _system_roots()
+    headers, problem = _headers(otlp, env.of_signal(environ, signal, "HEADERS", protocol), protocol, base)
     certificate, key = path(tls.certificate, "CLIENT_CERTIFICATE"), path(tls.key, "CLIENT_KEY")
     return Target(
         signal=signal,
-        endpoint=_endpoint(signal, otlp, environ, known),
-        protocol=known,
-        headers=tuple(_headers(otlp, variable("HEADERS"), base)),
+        endpoint=_endpoint(signal, otlp, environ, protocol),
+        protocol=protocol,
+        headers=headers,
         compression="gzip" if compression == "gzip" else "none",
         timeout_s=timeout_s or DEFAULT_TIMEOUT_S,
         ca=ca,
@@ -127,36 +128,34 @@ def _target(signal: Signal, otlp: OtlpPart, environ: Environ, base: str) -> Targ
         certificate=certificate,
         key=key if certificate is not None else None,
         written_ns=tuple(os.stat(each).st_mtime_ns for each in (ca, certificate, key) if each and os.path.exists(each)),
+        problem=problem,
     )
 
 
 def _endpoint(signal: Signal, otlp: OtlpPart, environ: Environ, protocol: str) -> str:
-    """The signal's path is added, save to an endpoint of the signal's own, as the standard has it.
-
-    Raises ValueError for a user and password over gRPC, which would take them for a part of the host's name and say so.
-    """
-    own = env.value(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-    shared = env.value(environ, "OTEL_EXPORTER_OTLP_ENDPOINT") or f"http://localhost:{_PORTS[protocol]}"
+    """The signal's path is added, save to an endpoint of the signal's own, as the standard has it."""
+    own = env.understood(environ, f"{signal.upper()}_ENDPOINT", "ENDPOINT", protocol)
+    shared = env.understood(environ, "ENDPOINT", "ENDPOINT", protocol) or f"http://localhost:{_PORTS[protocol]}"
     if protocol == "grpc":
-        endpoint = otlp.endpoint or own or shared
-        if "@" in endpoint:
-            raise ValueError("the endpoint names a user, whom gRPC does not know; allowed: headers")
-        return endpoint
+        return otlp.endpoint or own or shared
     if otlp.endpoint is None and own:
         return own
     return f"{(otlp.endpoint or shared).removesuffix('/')}/v1/{signal}"
 
 
-def _headers(otlp: OtlpPart, variable: str, base: str) -> Iterator[tuple[str, str]]:
-    """The file's win over those of the environment, name by name. Raises ValueError, which tells no value."""
-    found = {name.lower(): text for name, text in (env.pairs(variable) or {}).items()}
-    for name, written in otlp.headers.items():
-        found[name.lower()] = secrets.read(written, base) if isinstance(written, SecretRef) else written
-    for name, text in found.items():
-        stripped = text.strip()
-        if not (stripped.isascii() and stripped.isprintable()):
-            raise ValueError(f"the header {name} has a line break or another character that no header may hold")
-        yield name, stripped
+def _headers(otlp: OtlpPart, variable: str, protocol: str, base: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """The file's win over those of the environment, name by name. Beside them, what makes them of no use: `validate`
+    has seen the file's, but maybe with other secrets, or another protocol, than stand in the environment here."""
+    found = {name.lower(): text for name, text in (env.headers(variable, protocol) or {}).items()}
+    try:
+        for name, written in otlp.headers.items():
+            found[name.lower()] = secrets.read(written, base) if isinstance(written, SecretRef) else written
+    except ValueError as problem:
+        return (), f"a header cannot be told: {problem}"
+    headers = tuple((name, text.strip()) for name, text in found.items())
+    wrong = [*(text for name, _ in headers for text in name_texts(name, protocol)),
+             *(f"the header {name} {text}" for name, value in headers if (text := value_text(value)))]  # fmt: skip
+    return headers, wrong[0] if wrong else ""
 
 
 def _system_roots() -> str | None:

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 from ...giving_way import step_aside
 from ...log import logger
 from ..losses import Losses
-from .outcome import Health, Outcome
+from .outcome import Health, Outcome, words
 from .plan import Target
 
 KEEP_S: Final = 60.0
@@ -58,11 +58,18 @@ class Sender(ABC, Generic[Batch]):
         self._end_s: float | None = None  # monotonic: nothing is tried after it
         self._abandoned = False
         losses.add(kind, 0)
+        if target.problem:
+            self.health.now(Outcome(target.problem))  # nobody should have to wait for the first loss to hear of it
         self._thread = threading.Thread(target=self._run, name=f"otlp-{target.signal}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin. Where the system gives no thread more, whatever is offered is lost, which is counted and warned of."""
+        try:
+            self._thread.start()
+        except RuntimeError as problem:
+            self.health.now(Outcome(words(str(problem))))
+            self.abandon()
+            self.done.set()
 
     def stop(self, within_s: float) -> None:
         """Send what waits, for at most this time, then end; `done` is set when it has. Returns at once."""
@@ -103,8 +110,9 @@ class Sender(ABC, Generic[Batch]):
         while (load := self._next()) is not None:
             try:
                 lost = self._lost_of(load, send)
-            except Exception:
+            except Exception as problem:
                 logger.exception("OTLP export of %s failed", self.target.signal)
+                self.health.now(Outcome(type(problem).__name__))
                 lost = load.items
             self._settle(lost)
         with self._changed:

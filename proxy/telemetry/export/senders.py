@@ -69,7 +69,7 @@ class SpanSender(Sender[deque[_Waiting]]):
             self._records += len(fresh.records)
             self._items += fresh.items
             self._bytes += fresh.size
-            while self._records > MOST_RECORDS or self._bytes > MOST_BYTES:
+            while self._waiting and (self._abandoned or self._records > MOST_RECORDS or self._bytes > MOST_BYTES):
                 lost += self._oldest().items
             self._changed.notify()
         self._losses.add(self.kind, lost)
@@ -142,6 +142,8 @@ class MetricSender(Sender[Measured]):
             dropped = self._drop_waiting()
             self._losses.add(self.kind, dropped if self._has_begun and not is_last else 0)
             self._waiting += parts
+            if self._abandoned:
+                self._losses.add(self.kind, self._drop_waiting())
             self._changed.notify()
 
     def _take(self, at_once: bool) -> Load[Measured] | None:

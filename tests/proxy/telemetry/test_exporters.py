@@ -68,6 +68,21 @@ def test_spans_and_metrics_over_grpc(compression: str) -> None:
         assert [each.headers["x-token"] for each in collector.seen] == ["t0k", "t0k"]
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_variables_are_read_in_one_place_and_not_by_the_sdk_again(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would send what we have found no header to hold, fail for a timeout that is none, and try TLS."""
+    wrong = {"HEADERS": "x-own=%0As3cret", "TIMEOUT": "soon", "INSECURE": "false", "COMPRESSION": "zstd"}
+    for name, text in wrong.items():
+        for infix in ("", "TRACES_"):
+            monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{infix}{name}", text)
+    opened: AbstractContextManager[Collector] = grpc_collector() if protocol == "grpc" else http_collector()
+    with opened as collector:
+        assert sending(target(collector.url, protocol, headers=()))(REQUEST) == Outcome()
+        assert "x-own" not in collector.seen[0].headers
+
+
 PARTLY = trace_pb2.ExportTraceServiceResponse(
     partial_success=trace_pb2.ExportTracePartialSuccess(rejected_spans=3, error_message="too many")
 )

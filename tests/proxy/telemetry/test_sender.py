@@ -263,18 +263,6 @@ def test_a_reload_lets_the_former_one_send_what_it_holds(backend: Backend, losse
     assert losses.counts() == {"spans": 0}
 
 
-def test_an_exporter_that_cannot_be_made_loses_everything_and_says_why(losses: Losses) -> None:
-    def broken() -> Callable[[bytes], Outcome]:
-        raise FileNotFoundError("no such certificate")
-
-    sender = span_sender(losses, broken)
-    sender.start()
-    sender.offer([told_exchange()])
-    end(sender)
-    assert losses.counts() == {"spans": SPANS_EACH}
-    assert "no such certificate" in sender.health.warning()
-
-
 def test_a_record_that_makes_no_span_loses_its_request_and_no_more(
     backend: Backend, losses: Losses, sender: SpanSender
 ) -> None:
