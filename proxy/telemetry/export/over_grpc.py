@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ....config.environment import Signal
+from .deadline import Deadline
 from .outcome import Outcome, words
 from .plan import Target
 
@@ -39,12 +40,14 @@ _NOTHING_SENT: Final = Outcome("the request could not be made")
 class _Watched:
     """A stub whose answers are looked at. Mutable state: what the last one said."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self.stub: Any = None
         self.outcome = _NOTHING_SENT
+        self._deadline = deadline
 
     def Export(self, **options: Any) -> Any:
         """As the SDK calls it."""
+        options["timeout"] = self._deadline.left_s()
         try:
             answer = self.stub.Export(**options)
         except grpc.RpcError as error:
@@ -65,14 +68,17 @@ class _Encoded(OTLPExporterMixin):  # type: ignore[type-arg]
     _request: ClassVar[Any]
 
     def __init__(self, target: Target) -> None:
-        self._watched = _Watched()
+        self._deadline = Deadline(target.timeout_s)
+        self._watched = _Watched(self._deadline)
         super().__init__(stub=self._stub_of, result=SpanExportResult, signal=target.signal, **_options(target))
         self._headers = tuple(target.headers)  # without those that it reads itself where there are none
         self._target = target
+        self._shutdown_in_progress = self._deadline
 
     def send(self, request: bytes) -> Outcome:
         """The request and its retries, within the timeout."""
         self._watched.outcome = _NOTHING_SENT
+        self._deadline.begin()
         self._export(request)
         return self._watched.outcome
 

@@ -30,6 +30,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ....config.environment import Signal
 from ...giving_way import step_aside
+from .deadline import Deadline
 from .outcome import Outcome, why
 from .plan import Target
 
@@ -48,14 +49,17 @@ class _Encoded:
     _rejected: ClassVar[str]  # a field of it
 
     def __init__(self, target: Target) -> None:
-        self._session = _Session(target)
+        self._deadline = Deadline(target.timeout_s)
+        self._session = _Session(target, self._deadline)
         super().__init__(**_options(target, self._session))
         own = {name: text for name, text in self._client._headers.items() if name.lower() in _SDKS_OWN}
         self._client._headers = own | dict(target.headers)  # without those that it reads from variables by itself
+        self._client._shutdown_event = self._deadline
 
     def send(self, request: bytes) -> Outcome:
         """The request and its retries, within the timeout."""
         self._session.begin()
+        self._deadline.begin()
         self._client.export(request)
         return self._session.outcome(self._answer, self._rejected)
 
@@ -80,8 +84,9 @@ EXPORTERS: Final[dict[Signal, type[_Encoded]]] = {"traces": SpanExporter, "metri
 class _Session(requests.Session):
     """Mutable state: how the last request went, and what the environment says, which is read once."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, deadline: Deadline) -> None:
         super().__init__()
+        self._deadline = deadline
         self._environment: dict[str, Any] | None = None
         self.auth = _as_configured
         self.begin()
@@ -104,11 +109,13 @@ class _Session(requests.Session):
         options["stream"] = True
         if isinstance(data := options.get("data"), bytes):
             options["data"] = BytesIO(data)  # is sent in pieces of 16 KiB: the core is anybody's between two
-        until_s = time.monotonic() + float(options.get("timeout") or 0)
         try:
+            options["timeout"] = self._deadline.left_s()  # the SDK's may be of an hour, or none
+            if options["timeout"] <= 0:
+                raise requests.Timeout
             response = super().request(*args, **options)
             step_aside()
-            self._body = _body(response, until_s)
+            self._body = _body(response, self._deadline)
         except Exception as error:
             self._error = error
             raise
@@ -232,7 +239,7 @@ def _options(target: Target, session: requests.Session) -> dict[str, Any]:
     }
 
 
-def _body(response: requests.Response, until_s: float) -> bytes:
+def _body(response: requests.Response, deadline: Deadline) -> bytes:
     """The answer's beginning; its connection is of use again only where that was all of it.
 
     Read as it arrives: `iter_content` waits for a whole piece, and its timeout begins anew with every byte of it.
@@ -240,7 +247,7 @@ def _body(response: requests.Response, until_s: float) -> bytes:
     body = b""
     while chunk := response.raw.read1(8 << 10, decode_content=True):
         body += chunk
-        if len(body) > MOST_ANSWER_BYTES or time.monotonic() > until_s:
+        if len(body) > MOST_ANSWER_BYTES or deadline.left_s() <= 0:
             response.close()
             break
     return body
