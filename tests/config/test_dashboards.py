@@ -20,6 +20,10 @@ LABELS = {
     for each in TABLE
 }  # fmt: skip
 RECORDED = {"route", "backend", "version", "role", "shadow"}
+EXCHANGE = "http_server_request_duration_seconds"
+CALL = "http_client_request_duration_seconds"
+SHADOW = "understudy_shadow_request_duration_seconds"
+DURATIONS = {EXCHANGE, CALL, SHADOW}
 UNIT_TESTS = Path(__file__).parent / "rules-test.yaml"
 ALL = [*(rule["expr"] for rule in rules()), *(each for panel in panels() for each in expressions(panel))]
 
@@ -112,8 +116,35 @@ def test_live_and_shadow_are_on_one_scale(panel: dict[str, Any]) -> None:
     assert not scales(panel)
 
 
-def test_heatmaps_of_both_have_the_same_buckets() -> None:
+def timed(expressions: list[str]) -> set[str]:
+    """The families of durations that these ask for."""
+    return {each.name for expression in expressions for each in selected(expression, set(LABELS))} & DURATIONS
+
+
+def test_what_stands_beside_a_shadow_is_the_call_and_not_what_a_client_made_of_it() -> None:
+    recorded: dict[str, list[str]] = {}
+    for rule in rules():
+        if "record" in rule:
+            recorded.setdefault(rule["record"], []).append(rule["expr"])
+    for side_by_side in (*recorded.values(), *(expressions(panel) for panel in panels())):
+        found = timed(side_by_side)
+        if SHADOW in found and len(side_by_side) > 1:
+            assert found == {CALL, SHADOW}
+
+
+def test_alerts_on_what_callers_were_promised_ask_for_what_callers_saw() -> None:
+    (slow,) = (rule for rule in rules() if rule.get("alert") == "UnderstudySlow")
+    assert timed([slow["expr"]]) == {EXCHANGE}
+
+
+def test_heatmaps_of_both_have_one_scale() -> None:
+    """Shares of all calls, whatever part of them is mirrored: 0 to 1 in the same colours, over the same buckets."""
     live, shadow = (panel for panel in panels() if panel["type"] == "heatmap")
     for key in ("options", "fieldConfig"):
         assert live[key] == shadow[key]
+    color = live["options"]["color"]
+    assert (color["min"], color["max"], live["fieldConfig"]["defaults"]["unit"]) == (0, 1, "percentunit")
     assert live["gridPos"]["y"] == shadow["gridPos"]["y"]
+    (of_live,), (of_shadow,) = expressions(live), expressions(shadow)
+    assert of_live.replace(CALL, SHADOW) == of_shadow
+    assert (timed([of_live]), timed([of_shadow])) == ({CALL}, {SHADOW})

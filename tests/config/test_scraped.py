@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from math import isnan
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import pytest
 from understudy.proxy.telemetry.family import BOUNDS_S
 
+from tests.docs.pages import questions
 from tests.kit.ask import status, until, worker_pids
 from tests.kit.dashboard import RULES, expressions, filled, panels, rules
 from tests.kit.delayed import delayed
@@ -37,10 +39,13 @@ backends:
   chat: {endpoints: [TALKS], version: "4"}
   slow-chat: {endpoints: [TALKS], version: "5"}
   half: {endpoints: [GONE, LIVE], version: "2", balance: round_robin}
+  patient: {endpoints: [LONG], version: "6"}
+  well: {endpoints: [LONG], version: "1"}
 routes:
   - {name: broken, match: {path_prefix: /broken}, backend: gone, filters: [{type: mirror, to: [{backend: lost}]}]}
   - {name: half, match: {path_prefix: /half}, backend: half}
   - {name: chat, match: {path_prefix: /chat}, backend: chat, filters: [{type: mirror, to: [{backend: slow-chat}]}]}
+  - {name: left, match: {path_prefix: /left}, backend: patient, filters: [{type: mirror, to: [{backend: well}]}]}
   - name: iris
     match: {path_prefix: /}
     backend: stable
@@ -85,6 +90,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         live = stack.enter_context(delayed(lambda number: LIVE_S[number % len(LIVE_S)]))
         shadow = stack.enter_context(delayed(lambda number: 0.3 if number == 0 else SHADOW_S))
         text = CONFIG.replace("LIVE", live).replace("SHADOW", shadow).replace("GONE", stack.enter_context(dead_end()))
+        text = text.replace("LONG", stack.enter_context(delayed(lambda _: 2.0)))
         text = text.replace("TALKS", stack.enter_context(talking(0.02, 0.005, words=3)))
         program = stack.enter_context(running(text, folder))
         yield Site(program, stack.enter_context(prometheus(folder, program.url("admin"), hastened(folder))), folder)
@@ -127,6 +133,17 @@ def provoke(program: Program) -> None:
     asked(program, "/v2", PROVOKED[1])
 
 
+def hang_up(program: Program, path: str) -> None:
+    """Ask, and leave before an answer can be there."""
+    with closing(http.client.HTTPConnection(*program.address("ingress"), timeout=20)) as connection:
+        connection.request("POST", path, body=b"{}")
+
+
+def numbers(scraped: Prometheus, expression: str) -> list[float]:
+    """What Prometheus answers, without what is not a number."""
+    return [value for value in scraped.query(expression).values() if not isnan(value)]
+
+
 @pytest.mark.timeout(90)
 def test_quantiles_are_those_of_the_load_and_no_panel_is_empty(site: Site) -> None:
     program, scraped, _ = site
@@ -156,7 +173,36 @@ def test_quantiles_are_those_of_the_load_and_no_panel_is_empty(site: Site) -> No
         for each in expressions(panel)
         if not scraped.query(filled(each))
     ]
+    empty += [f"docs/metrics.md: {each}" for each in questions() if not numbers(scraped, each)]
     assert not empty, "\n".join(empty)
+
+
+def test_heatmaps_are_shares_of_all_calls(site: Site) -> None:
+    program, scraped, _ = site
+    load(program, 5)
+    for panel in panels():
+        if panel["type"] == "heatmap":
+            (expression,) = map(filled, expressions(panel))
+            until(lambda asked=expression: scraped.query(asked).get((("le", "+Inf"),)) == pytest.approx(1))
+            assert all(0 <= share <= 1 for share in scraped.query(expression).values())
+
+
+@pytest.mark.timeout(90)
+def test_copies_that_end_with_their_clients_are_no_errors_of_the_shadow(site: Site) -> None:
+    program, scraped, _ = site
+    ratio = 'understudy:errors:ratio_rate5m{route="left",role="shadow"}'
+
+    def found() -> float | None:
+        hang_up(program, "/left")
+        return scraped.value(f"{ratio} >= 0")  # not a number before any is counted
+
+    until(lambda: found() is not None)
+    assert scraped.value(ratio) == 0
+    assert scraped.query('understudy_shadow_requests_total{route="left"}').keys() == {
+        (("__name__", "understudy_shadow_requests_total"), ("backend", "well"), ("route", "left"), ("status", "0"),
+         ("version", "1")),
+    }  # fmt: skip
+    assert (scraped.value('understudy_shadow_failures_total{route="left",reason="client_gone"}') or 0) > 1
 
 
 @pytest.mark.timeout(90)

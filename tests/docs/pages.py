@@ -13,6 +13,7 @@ _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # noqa
 _INLINE = re.compile(r"^cat >\S+ <<'YAML'\n(.*?)^YAML$", re.MULTILINE | re.DOTALL)  # noqa: TID251 - likewise
 _LINK = re.compile(r"\]\(([^)\s]+)\)")  # noqa: TID251 - likewise
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)  # noqa: TID251 - likewise
+_QUESTION = re.compile(r"\| `([^`]*(?:\(|\{)[^`]*)` \|")  # noqa: TID251 - likewise
 _NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")  # noqa: TID251 - likewise
 
 
@@ -56,3 +57,8 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """What a link into it may name, as GitHub makes it of a heading."""
     return {_NOT_IN_ANCHORS.sub("", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(page))}
+
+
+def questions() -> list[str]:
+    """What docs/metrics.md asks Prometheus."""
+    return _QUESTION.findall((ROOT / "docs" / "metrics.md").read_text("utf-8"))
