@@ -24,7 +24,9 @@ def flags(configs: Iterable[FilterConfig]) -> Mapping[str, Flag] | None:
 def _flag(rule: Rule) -> Flag:
     backend = "" if rule.backend_from is not None else rule.backend
     others = [f"set {name.lower()}" for name in rule.set_headers] + [f"skip {name}" for name in rule.skip]
-    return Flag(backend, ", ".join(others), "split" if rule.percent < 100 else "targeting_match")
+    about = {"kind": rule.kind, "owner": rule.owner, "expires": rule.expires and rule.expires.isoformat()}
+    given = {name: value for name, value in about.items() if value}
+    return Flag(backend, ", ".join(others), "split" if rule.percent < 100 else "targeting_match", given)
 
 
 def telemetry(part: TelemetryPart | None, workers: int) -> Telemetry | None:

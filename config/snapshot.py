@@ -146,6 +146,7 @@ class Flag(NamedTuple):
     backend: str | None  # that it chooses; "" for one that a header names, None where it chooses none
     others: str  # its other effects, in words
     reason: Literal["targeting_match", "split"]  # of feature_flag.result.reason: split where a draw decides
+    about: dict[str, str]  # its kind, owner and expiry, as far as they are given; all that are told share it
 
 
 @dataclass(frozen=True)

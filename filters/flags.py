@@ -55,8 +55,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     set_headers: dict[str, FieldValue] = {}  # effect: headers for the model server
     skip: tuple[Literal["mirror", "split", "headers"], ...] = ()  # effect: filters not entered; never dedup
     kind: Literal["release", "experiment", "operational", "permission"] | None = None  # documentation
-    owner: str | None = None  # documentation
-    expires: date | None = None  # documentation; past it `validate` warns
+    owner: str | None = None  # likewise: traces carry all three
+    expires: date | None = None  # likewise; past it `validate` warns
 
     def mistakes(self) -> Mistakes:
         """What types cannot say."""

@@ -91,6 +91,7 @@ class ToldFlag(msgspec.Struct, array_like=True, gc=False):
     key: str
     variant: str  # what it decided: a backend, or the effects' names
     reason: str  # targeting_match | split | unknown (of a filter that is none of ours)
+    about: dict[str, str] = {}  # its kind, owner and expiry, as the configuration documents them
 
 
 class ToldPair(msgspec.Struct, array_like=True, gc=False):

@@ -202,10 +202,10 @@ def _flags(names: list[str], rules: Mapping[str, Flag] | None, backend: str) -> 
         if rule is None:  # of a filter that is none of ours
             told.append(ToldFlag(name, "", "unknown"))
         elif rule.backend is None or chosen:
-            told.append(ToldFlag(name, rule.others, rule.reason))
+            told.append(ToldFlag(name, rule.others, rule.reason, rule.about))
         else:
             chosen = True
-            told.append(ToldFlag(name, rule.backend or backend, rule.reason))
+            told.append(ToldFlag(name, rule.backend or backend, rule.reason, rule.about))
     return told
 
 

@@ -8,6 +8,7 @@ from understudy.proxy.telemetry.records import StreamTimes, ToldCall, ToldExchan
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SERVER = "b7ad6b7169203331"
+ABOUT = {"kind": "release", "owner": "ranking", "expires": "2031-01-31"}  # of a flag
 BEGAN_S = 1_900_000_000.25
 
 
@@ -41,7 +42,8 @@ def everything() -> list[ToldExchange]:
     """Records that between them use everything that a span can hold."""
     return [
         told_exchange(
-            parent_id="00f067aa0ba902aa", trace_state="us=1,vendor=a-b", flags=[ToldFlag("dogfood", "canary", "split")],
+            parent_id="00f067aa0ba902aa", trace_state="us=1,vendor=a-b", 
+            flags=[ToldFlag("dogfood", "canary", "split", ABOUT)],
             fields={"x-tenant": "blue\xe9"},
         ),
         told_exchange(method="BREW", status=503, reason="connect_failed", calls=[

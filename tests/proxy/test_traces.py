@@ -13,10 +13,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.kit import serving
 from tests.kit.ask import status, until
-from tests.kit.program import Program
+from tests.kit.program import Program, running
 from tests.kit.rehearsing import rehearsing
 
 SERVER, CLIENT = 2, 3
+FLAGGED = """\
+listeners: {ingress: {bind: 127.0.0.1:0}}
+backends: {stable: {endpoints: [STABLE]}, next: {endpoints: [NEXT]}}
+routes:
+  - {name: iris, match: {path_prefix: /}, backend: stable, filters: [{type: flags, rules: [RULE]}]}
+telemetry: {traces: {sample: 1}}
+"""
 WITHIN_S = 15.0
 NONE: Mapping[str, str] = {}
 
@@ -104,6 +111,24 @@ def test_every_call_is_a_span_of_the_trace_that_its_backend_was_told(tmp_path: P
     told = {(span.trace_id.hex(), span.span_id.hex(), "01") for span in clients}
     assert told == live.parents() | shadow.parents()
     assert len({span.trace_id for span in spans}) == 20
+
+
+def test_a_flag_that_decided_tells_what_it_is_for_and_whose_it_is(tmp_path: Path) -> None:
+    rule = "{flag: dogfood, backend: next, kind: release, owner: ranking, expires: 2031-01-31}"
+    with seen() as live, seen() as shadow, seen() as collector:
+        text = FLAGGED.replace("STABLE", live.url).replace("NEXT", shadow.url).replace("RULE", rule)
+        environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+        with running(text, tmp_path, environment=environment) as program:
+            ask(program, 1)
+            collector.wait_spans(2)
+        (server,) = (span for span in collector.spans() if span.kind == SERVER)
+    (evaluation,) = (event for event in server.events if event.name == "feature_flag.evaluation")
+    for said in (server, evaluation):
+        told = {each.key: each.value.string_value for each in said.attributes if "flag." in each.key}
+        assert told.items() >= {
+            "feature_flag.key": "dogfood", "feature_flag.result.variant": "next", "understudy.flag.kind": "release",
+            "understudy.flag.owner": "ranking", "understudy.flag.expires": "2031-01-31",
+        }.items()  # fmt: skip
 
 
 def test_only_what_befell_is_told_where_nothing_is_sampled(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ _NO_FAILURE: Final = frozenset({"complete", "client_gone", "replaced"})  # by th
 _NS_PER_MS: Final = 1_000_000
 _RECORD_BYTES: Final = 1500  # without calls, flags and texts of any length
 _CALL_BYTES: Final = 1200
-_FLAG_BYTES: Final = 600
+_FLAG_BYTES: Final = 600  # without what is documented of it
+_ABOUT_BYTES: Final = 80  # of a name of that, without its value; the span and the event have both
 
 
 class Event(NamedTuple):
@@ -214,6 +215,8 @@ def weight(told: ToldExchange) -> int:
     repeated = _size(told.path) + len(told.trace_state) + len(told.route) + len(told.experiment) + len(told.arm)
     once = _size(told.method) + sum(map(_size, told.fields.values()))
     fixed = _RECORD_BYTES + _CALL_BYTES * len(told.calls) + _FLAG_BYTES * len(told.flags)
+    for flag in told.flags:
+        fixed += sum(_ABOUT_BYTES + 2 * _size(value) for value in flag.about.values())
     return fixed + once + repeated * (len(told.calls) + 1)
 
 
@@ -276,11 +279,14 @@ def _bytes_events(first_byte_ms: float | None, last_byte_ms: float | None, began
 
 
 def _flag(flag: ToldFlag) -> Attributes:
-    return {
+    attributes: Attributes = {
         "feature_flag.key": flag.key,
         "feature_flag.result.variant": flag.variant,
         "feature_flag.result.reason": flag.reason,
     }
+    for name, value in flag.about.items():
+        attributes[f"understudy.flag.{name}"] = value
+    return attributes
 
 
 def _evaluation(flag: ToldFlag, told: ToldExchange) -> Attributes:

@@ -186,10 +186,11 @@ async def test_what_is_no_whole_head_is_not_told() -> None:
 
 @on_the_loop
 async def test_flags_and_arms_are_told_with_what_they_decided() -> None:
+    about = {"kind": "release", "owner": "ml", "expires": "2031-01-31"}
     rules = [
         {"flag": "pin", "when": {"header": "x-variant", "in": ["stable"]}, "backend_from": "x-variant"},
         {"flag": "trial", "percent": 99.9999, "key": {"header": "x-user"}, "backend": "stable", "skip": ["mirror"]},
-        {"flag": "mark", "set_headers": {"X-Model": "a"}},
+        {"flag": "mark", "set_headers": {"X-Model": "a"}, **about},
     ]
     split = {
         "type": "split",
@@ -204,7 +205,7 @@ async def test_flags_and_arms_are_told_with_what_they_decided() -> None:
         assert told.flags == [
             ToldFlag("pin", "stable", "targeting_match"),
             ToldFlag("trial", "skip mirror", "split"),
-            ToldFlag("mark", "set x-model", "targeting_match"),
+            ToldFlag("mark", "set x-model", "targeting_match", about),
         ]
         assert (told.experiment, told.arm) == ("", ""), "a flag chose"
         await stage.answered(post(b"", b"X-User: u\r\n"), ok())

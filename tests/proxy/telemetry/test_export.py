@@ -31,7 +31,7 @@ routes:
     match: {path_prefix: /v2}
     backend: stable
     filters:
-      - {type: flags, rules: [{flag: dogfood, when: {header: x-employee, equals: "true"}, backend: stable}]}
+      - {type: flags, rules: [{flag: dogfood, when: {header: x-employee, equals: "true"}, backend: stable, owner: ml}]}
       - {type: mirror, to: [{backend: next}]}
 telemetry:
   otlp: {endpoint: "OTLP", protocol: PROTOCOL, headers: {x-token: {env: TOKEN}}}
@@ -115,6 +115,7 @@ def check_server(span: SeenSpan, trace_id: str, port: int, answer: httpx.Respons
         "http.response.status_code": 200, "http.request.body.size": 6, "http.response.body.size": 5,
         "http.request.header.x-tenant": ["blue"], "feature_flag.key": "dogfood",
         "feature_flag.result.variant": "stable", "feature_flag.result.reason": "targeting_match",
+        "understudy.flag.owner": "ml",
         "understudy.request_id": answer.headers["x-request-id"], "understudy.route": "iris",
         "understudy.role": "live", "understudy.backend": "stable", "understudy.version": "7",
         "understudy.outcome": "complete", "understudy.sampled": True, "understudy.config.version": 1,

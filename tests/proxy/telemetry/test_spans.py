@@ -179,7 +179,8 @@ def test_an_answer_that_streams_has_the_times_of_its_chunks() -> None:
 
 
 def test_every_flag_is_an_event_and_the_first_one_an_attribute() -> None:
-    span = one(flags=[ToldFlag("dogfood", "canary", "targeting_match"), ToldFlag("eu", "x", "split")])
+    documented = ToldFlag("dogfood", "canary", "targeting_match", told.ABOUT)
+    span = one(flags=[documented, ToldFlag("eu", "x", "split")])
     events = [event for event in span.events if event.name == "feature_flag.evaluation"]
     assert [event.attributes["feature_flag.key"] for event in events] == ["dogfood", "eu"]
     assert events[1].attributes == {
@@ -188,6 +189,12 @@ def test_every_flag_is_an_event_and_the_first_one_an_attribute() -> None:
     }  # fmt: skip
     assert span.attributes["feature_flag.key"] == "dogfood"
     assert span.attributes["feature_flag.result.reason"] == "targeting_match"
+    for said in (events[0].attributes, span.attributes):
+        about = {name: value for name, value in said.items() if name.startswith("understudy.flag.")}
+        assert about == {
+            "understudy.flag.kind": "release", "understudy.flag.owner": "ranking",
+            "understudy.flag.expires": "2031-01-31",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from random import Random
 from time import monotonic
 
@@ -196,15 +197,15 @@ def test_what_is_written_is_what_is_told() -> None:
 
 def test_flags_as_telemetry_names_them() -> None:
     rules = (
-        Rule(flag="dogfood", backend="canary"),
-        Rule(flag="pin", backend_from="x-variant"),
+        Rule(flag="dogfood", backend="canary", owner="ranking", expires=date(2031, 1, 31)),
+        Rule(flag="pin", backend_from="x-variant", kind="operational"),
         Rule(flag="trial", percent=1, backend="canary", skip=("mirror",)),
         Rule(flag="quiet", skip=("mirror", "split"), set_headers={"X-Model": "a"}),
     )
     assert flags([FlagsConfig(rules=rules)]) == {
-        "dogfood": Flag("canary", "", "targeting_match"),
-        "pin": Flag("", "", "targeting_match"),
-        "trial": Flag("canary", "skip mirror", "split"),
-        "quiet": Flag(None, "set x-model, skip mirror, skip split", "targeting_match"),
+        "dogfood": Flag("canary", "", "targeting_match", {"owner": "ranking", "expires": "2031-01-31"}),
+        "pin": Flag("", "", "targeting_match", {"kind": "operational"}),
+        "trial": Flag("canary", "skip mirror", "split", {}),
+        "quiet": Flag(None, "set x-model, skip mirror, skip split", "targeting_match", {}),
     }
     assert flags([]) is None

@@ -95,6 +95,7 @@ def test_what_is_kept_is_bounded_and_changes_nothing() -> None:
         told.told_exchange(path="/" + "\u00e9" * 1024, trace_state="a=" + "b" * 500, method="M" * 1024),
         told.told_exchange(calls=[told.told_call(role="shadow") for _ in range(8)], path="/" + "x" * 1024),
         told.told_exchange(flags=[ToldFlag("f" * 60, "v" * 60, "targeting_match") for _ in range(9)]),
+        told.told_exchange(flags=[ToldFlag("f" * 60, "v" * 60, "split", {**told.ABOUT, "owner": "\u00e9" * 300})]),
         told.told_exchange(fields={f"x-{letter}": "v" * 1024 for letter in "abc"}, route="r" * 63, arm="a" * 63),
     ],
 )
