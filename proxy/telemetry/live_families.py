@@ -55,8 +55,8 @@ LIVE: Final = (
         _CALLS.durations(lambda call: call.first_token),
     ),
     Entry(
-        "understudy.request.time_per_output_chunk", "s", "histogram", _CALL,
-        "Of a stream of events, the mean time between two with content.",
+        "gen_ai.server.time_per_output_token", "s", "histogram", _CALL,
+        "Of a stream of events, the mean time between two with content; each is taken for a token.",
         _CALLS.durations(lambda call: call.per_chunk),
     ),
     Entry(

@@ -229,7 +229,7 @@ def test_tokens_of_live_and_shadow_are_told_where_there_were_any() -> None:
         text = page(fed.status(), list(fed.control.totals.calls().values()))
     found = {(each.name, *each.labels.values()): each.value for each in read(text)}
     assert found["gen_ai_server_time_to_first_token_seconds_sum", "iris", "stable", "7", ""] == pytest.approx(0.4)
-    assert found["understudy_request_time_per_output_chunk_seconds_count", "iris", "stable", "7", ""] == 1
+    assert found["gen_ai_server_time_per_output_token_seconds_count", "iris", "stable", "7", ""] == 1
     assert ("gen_ai_server_time_to_first_token_seconds_count", "iris", "stable", "7", "a") not in found
     named = ("iris", "next", "")
     assert found["understudy_shadow_request_time_to_first_token_seconds_sum", *named] == pytest.approx(0.6)
