@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import pkgutil
-from collections.abc import Iterator
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import pytest
-from opentelemetry.semconv import _incubating, attributes
 from understudy.config.schema import Document, convert
 from understudy.proxy.rescue import RESCUES
 from understudy.proxy.telemetry.export.places import Places
@@ -249,31 +243,3 @@ def test_a_copy_that_was_not_sent_is_an_event_and_one_under_way_comes_later() ->
 
 def test_what_is_only_logged_has_no_spans() -> None:
     assert spans_of(told_exchange(traced=False, logged=True)) == []
-
-
-def published() -> set[str]:
-    """Every attribute name of the installed semantic conventions."""
-
-    def modules(package: ModuleType) -> Iterator[ModuleType]:
-        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            yield import_module(info.name)
-
-    packages = (attributes, import_module(f"{_incubating.__name__}.attributes"))
-    return {
-        value
-        for package in packages
-        for module in modules(package)
-        for name, value in inspect.getmembers(module)
-        if name.isupper() and isinstance(value, str)
-    }
-
-
-def test_every_attribute_is_published_or_ours() -> None:
-    known = published()
-    assert len(known) > 500
-    spans = [span for record in told.everything() for span in spans_of(record)]
-    names = {name for span in spans for name in span.attributes}
-    names |= {name for span in spans for event in span.events for name in event.attributes}
-    assert len(names) > 35
-    templated = {name.removesuffix(".x-tenant") for name in names}
-    assert {name for name in templated - known if not name.startswith("understudy.")} == set()
