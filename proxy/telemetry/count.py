@@ -68,7 +68,7 @@ class CallTally:
         self.first_token = Durations()
         self.per_chunk = Durations()
         self.changed = True  # since the last report
-        self.p99_s = inf  # of the live backend so far, where somebody asks for it
+        self.p99_s = inf  # of the live backend lately, where somebody asks for it
 
     def record(
         self, status: int, reason: str | None, first_byte_s: float, total_s: float, request_bytes: int,

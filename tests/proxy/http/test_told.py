@@ -281,7 +281,7 @@ async def test_of_a_thousand_requests_the_configured_share_is_told() -> None:
 
 
 @on_the_loop
-async def test_what_is_slower_than_the_p99_so_far_is_told() -> None:
+async def test_what_is_slower_than_the_p99_is_told() -> None:
     async with telling(traces(sample=0.0, over_p99=True), backend={"keep_alive": "30s"}) as stage:
         client = await stage.proxy.connect()
         client.send(GET)

@@ -6,7 +6,7 @@ import asyncio
 import math
 
 import pytest
-from understudy.proxy.telemetry.slowness import AT_ONCE, LEAST, Slowness, backends, judging
+from understudy.proxy.telemetry.slowness import AT_ONCE, LEAST, WINDOW_S, Past, Slowness, backends, judging
 from understudy.proxy.telemetry.stats import Stats
 from understudy.proxy.timers import TICK_S, Wheel
 
@@ -16,14 +16,20 @@ def record(stats: Stats, seconds: float, count: int, route: str = "r", backend: 
         stats.call(route, backend, "7").record(status, None, seconds, seconds, 0, 0)
 
 
+def judged(stats: Stats, past: Past, now: float) -> float:
+    """The p99 as a round at this time works it out."""
+    [tallies] = backends(stats.calls()).values()
+    assert len(list(judging(tallies, past, now))) == 1
+    assert len({tally.p99_s for tally in tallies}) == 1
+    return tallies[0].p99_s
+
+
 def test_too_few_have_none() -> None:
-    stats = Stats()
+    stats, past = Stats(), Past(0.0)
     record(stats, 0.01, LEAST - 1)
-    assert len(list(judging([*stats.calls()]))) == 1
-    assert stats.call("r", "a", "7").p99_s == math.inf
+    assert judged(stats, past, 1.0) == math.inf
     record(stats, 0.01, 1)
-    assert len(list(judging([*stats.calls()]))) == 1
-    assert stats.call("r", "a", "7").p99_s == pytest.approx(0.01, rel=0.02)
+    assert judged(stats, past, 2.0) == pytest.approx(0.01, rel=0.02)
 
 
 def test_it_is_that_of_all_routes_and_statuses_together() -> None:
@@ -31,17 +37,42 @@ def test_it_is_that_of_all_routes_and_statuses_together() -> None:
     record(stats, 0.01, 900)
     record(stats, 0.1, 90, route="other", status=404)
     record(stats, 1.0, 10, status=500)
-    [tallies] = backends(stats.calls())
-    assert len(list(judging(tallies))) == 1
-    assert [tally.p99_s for tally in tallies] == pytest.approx([0.1, 0.1], rel=0.02)
+    assert judged(stats, Past(0.0), 1.0) == pytest.approx(0.1, rel=0.02)
+
+
+def second_by_second(stats: Stats, past: Past, seconds: range, each_s: float, count: int) -> list[float]:
+    """So many exchanges of this length in each second: the p99 at the end of each."""
+    found = []
+    for second in seconds:
+        record(stats, each_s, count)
+        found.append(judged(stats, past, float(second)))
+    return found
+
+
+def test_a_slow_warm_up_is_forgotten_within_two_windows() -> None:
+    stats, past = Stats(), Past(0.0)
+    record(stats, 20.0, 3 * LEAST)
+    found = second_by_second(stats, past, range(1, 121), 0.01, 50)
+    assert min(found[:29]) > 19.0, "one in five was slow"
+    assert found[int(2 * WINDOW_S) :] == pytest.approx([0.01] * 60, rel=0.02)
+    assert second_by_second(stats, past, range(121, 152), 0.3, 1)[-1] == pytest.approx(0.3, rel=0.02), "and slows again"
+
+
+def test_a_window_lasts_until_it_has_enough() -> None:
+    stats, past = Stats(), Past(0.0)
+    record(stats, 20.0, LEAST)
+    found = second_by_second(stats, past, range(1, 301), 0.01, 1)
+    assert found[: LEAST - 1] == pytest.approx([20.0] * (LEAST - 1), rel=0.02), "never without one"
+    assert found[2 * LEAST :] == pytest.approx([0.01] * LEAST, rel=0.02)
+    assert judged(stats, past, 9999.0) == found[-1], "nothing ended since: it stands"
 
 
 def test_a_backend_of_many_routes_is_looked_at_in_steps() -> None:
     stats = Stats()
     for number in range(2 * AT_ONCE + 1):
         record(stats, 0.01 if number else 1.0, LEAST, route=f"r{number}")
-    [tallies] = backends(stats.calls())
-    steps = judging(tallies)
+    [tallies] = backends(stats.calls()).values()
+    steps = judging(tallies, Past(0.0), 1.0)
     next(steps)
     assert {tally.p99_s for tally in tallies} == {math.inf}, "not before the last of them was added"
     assert len(list(steps)) == 2
@@ -55,7 +86,9 @@ def test_backends_shadows_and_refusals_are_apart() -> None:
     stats.call("", "", "")
     stats.call("r", "a", "7", "shadow")
     stats.call("r", "a", "8", "live")
-    assert sorted(len(tallies) for tallies in backends(stats.calls())) == [1, 1, 1]
+    assert {name: len(tallies) for name, tallies in backends(stats.calls()).items()} == {
+        ("a", "7"): 1, ("b", "7"): 1, ("a", "8"): 1,
+    }  # fmt: skip
 
 
 def test_the_wheel_turns_it_once_a_second_one_step_a_tick() -> None:
@@ -84,8 +117,11 @@ def test_the_wheel_turns_it_once_a_second_one_step_a_tick() -> None:
     before = tallies[0].p99_s
     record(stats, 1.0, LEAST)
     assert judged_after(1.5) == 2 and tallies[0].p99_s > before
+    for _ in range(3):
+        record(stats, 0.01, LEAST)
+        judged_after(WINDOW_S + 1.5)
+    assert tallies[0].p99_s == before, "that second is out of sight"
     slowness.turn(False)
     record(stats, 10.0, 10 * LEAST)
-    before = tallies[0].p99_s
     judged_after(3.0)
     assert tallies[0].p99_s == before
