@@ -1,11 +1,13 @@
 """Secrets planted in everything that a client, a backend and the configuration say are found in nothing that is told.
 
-Nor does a shadow get credentials. Fields that the configuration names do appear, and only where they are named.
+Nor does a shadow get credentials. Fields that the configuration names do appear, and only where they are named; so do
+the two that the pages except: `tracestate`, which spans have a place for, and a trusted peer's `X-Request-Id`.
 """
 
 from __future__ import annotations
 
 import gzip
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -35,7 +37,7 @@ routes:
   - name: claims
     match: {{path_prefix: /claims}}
     backend: stable
-    filters: [{{type: split, experiment: c, key: {{jwt: sub, missing: refuse}}, arms: {{stable: 1, next: 1}}}}]
+    filters: [{{type: split, experiment: c, key: {{jwt: sub, missing: refuse}}, arms: {{stable: 1}}}}]
   - name: iris
     match: {{path_prefix: /v2}}
     backend: stable
@@ -54,12 +56,27 @@ CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "a
 FIELDS = (
     *CREDENTIALS, "x-custom-secret", "idempotency-key", "user-agent", "referer", "origin", "baggage", "x-user-id",
     "x-beta", "forwarded", "x-forwarded-user", "x-auth-request-email", "content-disposition", "accept-language",
+    "x-forwarded-for", "x-forwarded-host", "x-real-ip", "host",
 )  # fmt: skip
-NOT_PASSED_ON = {"proxy-authorization", "forwarded", "x-forwarded-user"}
+NOT_PASSED_ON = {
+    "proxy-authorization", "forwarded", "x-forwarded-user", "x-forwarded-for", "x-forwarded-host", "x-real-ip",
+}  # fmt: skip
 """The proxy's own, and what only a trusted peer may say."""
 ENVIRONMENT = {name: f"CANARY-{name}-of-thirty-two-bytes" for name in (
     "CANARY_ADMIN", "CANARY_SECRET", "CANARY_SHADOW", "CANARY_OTLP",
 )}  # fmt: skip
+HEADER, CLAIMS = (
+    urlsafe_b64encode(part).decode().rstrip("=")
+    for part in (b'{"alg": "none"}', b'{"sub": "CANARY-sub", "email": "CANARY-email"}')
+)
+TOKEN = f"Bearer {HEADER}.{CLAIMS}.CANARY-signature"
+NAMED = """\
+x-named-for-logs: NAMED-LOGS\r
+x-named-for-traces: NAMED-TRACES\r
+x-request-id: NAMED-ID\r
+traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r
+tracestate: vendor=NAMED-STATE\r
+"""
 JSON = b'{"output": "CANARY-answer"}'
 FIELDS_OF_ANSWERS = b"Set-Cookie: sid=CANARY-answer\r\nX-Backend: CANARY-answer\r\nWarning: CANARY-answer\r\n"
 ANSWER = b"HTTP/1.1 200 CANARY-answer\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
@@ -125,15 +142,16 @@ class Site:
         self.program, self.live, self.shadow = program, live, shadow
         self._numbers = count(1)
 
-    def plant(self, path: str, answer: bytes, body: bytes = b'{"prompt": "CANARY-body"}') -> int:
+    def plant(self, path: str, answer: bytes, body: bytes = b'{"prompt": "CANARY-body"}', **fields_of: str) -> int:
         """A request with a secret in every place; the status of its answer, 0 where it was cut."""
         self.live.answers = self.shadow.answers = says(answer)
-        fields = "".join(f"{name}: CANARY-{name}-{next(self._numbers)}\r\n" for name in FIELDS)
-        named = "x-named-for-logs: NAMED-LOGS\r\nx-named-for-traces: NAMED-TRACES\r\n"
+        values = {name: f"CANARY-{name}-{next(self._numbers)}" for name in FIELDS}
+        values |= {"baggage": f"user={values['baggage']};role=admin", **fields_of}
+        fields = "".join(f"{name}: {value}\r\n" for name, value in values.items())
         target = f"{path}?CANARY-query=CANARY-query&token=CANARY-query"
         client = Client(self.program.address("ingress"))
         fields += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\n{fields}{named}\r\n".encode())
+        client.send(f"POST {target} HTTP/1.1\r\n{fields}{NAMED}\r\n".encode())
         client.send(body)
         try:
             return client.answer(b"POST").status
@@ -180,14 +198,15 @@ def provoke(site: Site) -> int:
     assert site.plant("/down", ANSWER) == 503
     assert site.plant("/rewritten", ANSWER, b'{"prompt": CANARY-body') == 200, "passed on as it is"
     assert site.plant("/claims", ANSWER) == 400
+    assert site.plant("/claims", ANSWER, authorization=TOKEN) == 200, "its claim was the key of a draw"
     assert site.plant("/nowhere", ANSWER) == 404
     for request in WRONG_REQUESTS:
         site.refused(request)
-    return 2 + len(WRONG_ANSWERS) + 4 + len(WRONG_REQUESTS)
+    return 2 + len(WRONG_ANSWERS) + 5 + len(WRONG_REQUESTS)
 
 
-def check(folder: Path, trust: str) -> None:
-    """Plant, look everywhere, find nothing."""
+def check(folder: Path, trust: str, id_told: set[str]) -> None:
+    """Plant, look everywhere, find nothing; the id of a request only in `id_told`."""
     with planted(folder, trust) as (site, sink):
         exchanges = provoke(site)
         log = folder / "access.log"
@@ -202,11 +221,13 @@ def check(folder: Path, trust: str) -> None:
     told |= {path: body.decode("latin-1") for path, body in sink.bodies.items()}
     told["heads of the export"] = "".join(sink.heads).replace(ENVIRONMENT["CANARY_OTLP"], "")
     for where, text in told.items():
-        at = text.find("CANARY-")
+        at = max(text.lower().find(secret) for secret in ("canary-", CLAIMS.lower()))
         assert at < 0, f"{where}: {text[max(0, at - 200) : at + 100]}"
     assert {where for where, text in told.items() if "NAMED-LOGS" in text} == {"access log"}
     assert {where for where, text in told.items() if "NAMED-TRACES" in text} == {"/v1/traces"}
-    assert lines.count("NAMED-LOGS") == 2 + len(WRONG_ANSWERS) + 4, "of every request that could be read"
+    assert {where for where, text in told.items() if "NAMED-STATE" in text} == {"/v1/traces"}
+    assert {where for where, text in told.items() if "NAMED-ID" in text} == id_told
+    assert lines.count("NAMED-LOGS") == 2 + len(WRONG_ANSWERS) + 5, "of every request that could be read"
     assert ENVIRONMENT["CANARY_OTLP"] in sink.heads[0]
     live, shadow = (b"".join(map(bytes, each.received)).lower() for each in (site.live, site.shadow))
     reached, copied = (
@@ -214,13 +235,14 @@ def check(folder: Path, trust: str) -> None:
     )
     assert reached >= {*FIELDS, "query", "body"} - NOT_PASSED_ON, "what did not reach live was planted nowhere"
     assert copied == reached - {*CREDENTIALS, "idempotency-key"}
+    assert CLAIMS.lower().encode() in live
     assert ENVIRONMENT["CANARY_SHADOW"].lower().encode() in shadow
     assert ENVIRONMENT["CANARY_SHADOW"].lower().encode() not in live
 
 
 def test_no_secret_of_a_stranger_is_told(tmp_path: Path) -> None:
-    check(tmp_path, "")
+    check(tmp_path, "", set())
 
 
 def test_no_secret_of_a_trusted_peer_is_told(tmp_path: Path) -> None:
-    check(tmp_path, "127.0.0.1/32")
+    check(tmp_path, "127.0.0.1/32", {"/status", "screen", "access log", "/v1/traces"})
