@@ -52,8 +52,8 @@ class Target:
     """One address of one endpoint.
 
     Mutable state: `idle`, warm connections, the latest used last; `open`, all of them and those being opened;
-    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred; `gone`,
-    whether a reload or a change of addresses has dropped it.
+    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred, as they are
+    afterwards until one call has found out; `gone`, whether a reload or a change of addresses has dropped it.
     """
 
     __slots__ = (
@@ -115,6 +115,12 @@ class Target:
             self.idle[0].discard(abort=False)
             return True
         return False
+
+    def ready(self, now: float) -> bool:
+        """Whether a call may be sent here rather than elsewhere: nothing failed lately or, after a pause, nobody is
+        finding out yet. One who does ends it by connecting or failing, at `connect_timeout` at the latest, whatever
+        becomes of his client."""
+        return not self.failures or (self.down_until <= now and not self.connecting)
 
     def failed(self, now: float, why: str) -> None:
         """A connection could not be opened: prefer others for a while, the longer the oftener. The log has a line for
@@ -236,10 +242,10 @@ class BackendPool:
         return stats
 
     def available(self) -> bool:
-        """Whether any target is not known to be down; names that are not resolved yet may turn out to be up."""
+        """Whether any target is ready; names that are not resolved yet may turn out to be up."""
         now = self._plane.wheel.now
         for target in self.targets:
-            if target.down_until <= now:
+            if target.ready(now):
                 return True
         return not self.targets
 
@@ -295,14 +301,14 @@ class BackendPool:
                 idle=len(target.idle),
                 connecting=target.connecting,
                 pending=len(self._waiting) if target is self.targets[0] else 0,  # they wait for any of them
-                up=target.failures == 0 or target.down_until <= now,
+                up=target.ready(now),
             )
             for target in self.targets
         ]
 
     def _pick(self, targets: Sequence[Target]) -> Target:
         now = self._plane.wheel.now
-        up = [target for target in targets if target.down_until <= now] or targets
+        up = [target for target in targets if target.ready(now)] or targets
         if self.backend.max_connections:
             up = [target for target in up if target.idle or not self._full(target)] or up
         if self.backend.balance == "round_robin":
