@@ -11,7 +11,7 @@ import msgspec
 from ..config.diff import diff
 from ..config.difference import Change, Difference
 from ..config.load import load
-from .admin.redact import redacted
+from ..filters.redact import redacted
 from .comparison.epochs import why_new
 
 INVALID = 2

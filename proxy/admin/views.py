@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ...config.schema import Document
+from ...filters.redact import redacted
 from ...filters.units import enc_hook
 from ..configuration import Configuration
 from ..giving_way import Pieces
@@ -21,7 +22,6 @@ from ..telemetry.totals import by_backend, summed
 from ..text import now_text
 from . import compared
 from .compared import INSTANCE, Moment
-from .redact import redacted
 
 if TYPE_CHECKING:
     from ..control import Control

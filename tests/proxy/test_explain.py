@@ -20,6 +20,14 @@ listeners: {ingress: {bind: 127.0.0.1:0}, inner: {bind: 127.0.0.1:0, trust: [127
 admin: {bind: 127.0.0.1:0}
 backends: {stable: {endpoints: [URL]}, dead: {endpoints: [http://127.0.0.1:1]}}
 routes:
+  - name: inside
+    match:
+      path_prefix: /
+      headers: {x-api-key: hush, x-team: ours}
+      cookies: {sid: {prefix: hush}}
+      query: {token: hush}
+      when: {not: {header: x-plain, present: true}}
+    backend: stable
   - name: all
     match: {path_prefix: /}
     backend: stable
@@ -58,6 +66,19 @@ def test_values_that_config_hides_still_decide(program: Program) -> None:
     assert "hush" not in get(program.url("admin") + "/config")[1]
     assert asked(program, headers=[["authorization", "hush"]])["flags"] == ["vip"]
     assert asked(program, headers=[["authorization", "other"]])["flags"] == []
+
+
+def test_and_are_hidden_where_it_is_told_why_not(program: Program) -> None:
+    (passed,) = asked(program)["passed_over"]
+    assert passed["why"] == [
+        'header x-api-key is absent, wanted {"equals": "(hidden)"}',
+        'header x-team is absent, wanted {"equals": "ours"}',
+        'cookie sid is absent, wanted {"prefix": "(hidden)"}',
+        'query token is absent, wanted {"equals": "(hidden)"}',
+    ]
+    found = asked(program, headers=[["authorization", "other"]])
+    assert found["steps"][0]["words"] == ['not vip: header authorization is "other", wanted {"equals": "(hidden)"}']
+    assert "hush" not in json.dumps(found)
 
 
 def test_an_arm_that_is_down_is_known(program: Program) -> None:

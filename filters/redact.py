@@ -44,7 +44,7 @@ def _any(value: Any, *, hide: bool, in_map: bool) -> Any:
 
 
 def _map(value: dict[str, Any], *, hide: bool, in_map: bool) -> dict[str, Any]:
-    subject = value.get("header")
+    subject = value.get("header") or value.get("query")
     about_secret = "cookie" in value or (isinstance(subject, str) and _is_secret(subject))
     shown: dict[str, Any] = {}
     for name, each in value.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from understudy.proxy.admin.redact import HIDDEN, redacted
+from understudy.filters.redact import HIDDEN, redacted
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from understudy.proxy.admin.redact import HIDDEN, redacted
         ("set: {x-api-key: {env: KEY}}", "set: {x-api-key: {env: KEY}}"),
         ("append: {x-auth-token: abc}", "append: {x-auth-token: (hidden)}"),
         ("when: {header: X-Api-Key, equals: abc}", "when: {header: X-Api-Key, equals: (hidden)}"),
+        ("when: {query: api_key, equals: abc}", "when: {query: api_key, equals: (hidden)}"),
         ("when: {header: x-region, equals: eu}", "when: {header: x-region, equals: eu}"),
         ("when: {cookie: sid, in: [a, b]}", "when: {cookie: sid, in: [(hidden), (hidden)]}"),
         ("when: {not: {header: authorization, prefix: B}}", "when: {not: {header: authorization, prefix: (hidden)}}"),
