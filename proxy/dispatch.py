@@ -107,19 +107,22 @@ class Dispatch(Exchange, Caller, Waiter):
 
     def _connect(self, pool: BackendPool, backend: Backend) -> None:
         self._stats = pool.stats_of(self.route, self.arm)
+        mirrored: Mirrored | None = None
+        if self.copies is not None:
+            mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
         if backend.total_timeout:
             self._limit(backend.total_timeout)
-        if self.copies is None:
-            self._asked = _now()
-            pool.connect(self, self._tried)
-            return
-        mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
-        self._asked = mirrored.asked
+        self._asked = _now() if mirrored is None else mirrored.asked
         pool.connect(self, self._tried)
-        mirrored.begin(self, self._spans, self.account is not None and self.account.teller.link)
+        if mirrored is not None:
+            self._begin_copies(mirrored, False)
+
+    def _begin_copies(self, mirrored: Mirrored, over: bool) -> None:
+        """Where they have not begun yet. `over`: live ended before they could, for a limit was reached, say."""
+        mirrored.begin(self, self._spans, self.account is not None and self.account.teller.link, over)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""

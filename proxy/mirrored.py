@@ -61,12 +61,12 @@ class Mirrored:
         self._outcome = ""
         self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
-    def begin(self, exchange: Exchange, spans: trace.Context, link: bool) -> None:
-        """Send the copies on their way, in the turn in which live's connection was asked for, and after it. `link`:
-        each in a trace of its own."""
-        self._copies = []
-        if self.over:
+    def begin(self, exchange: Exchange, spans: trace.Context, link: bool, over: bool = False) -> None:
+        """Send the copies on their way, once, in the turn in which live's connection was asked for, and after it.
+        `link`: each in a trace of its own; `over`: live has ended already, and a body that is not whole never will be."""
+        if self._copies is not None:
             return
+        self._copies = []
         request = exchange.request
         if request.ended and request.wraps is None:
             content, ended = request.content, True
@@ -76,7 +76,10 @@ class Mirrored:
         for lane in self._plane.lanes.get(self._route, ()):
             lane.copy_stats.exchanges += 1
             if exchange.copies and lane.shadow.backend.name in exchange.copies:
-                reason = lane.refusal(exchange.backend, request, len(content), exchange.upgrades)
+                if over and not ended:
+                    reason = "live_over"
+                else:
+                    reason = lane.refusal(exchange.backend, request, len(content), exchange.upgrades)
                 if reason:
                     self.refused.append((lane, lane.shadow, reason))
                 else:
@@ -106,6 +109,7 @@ class Mirrored:
             copy.abandon("not_mirrorable")
         else:
             lane.judge(lane.breaker, "not_mirrorable", lane.probed)
+            self.refused.append((lane, lane.shadow, "not_mirrorable"))
 
     # What live is sent.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..config.snapshot import Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
+    from .shadow import Copy
 
 _now: Final = monotonic
 _COUNTING_HOPS: Final = frozenset({b"OPTIONS", b"TRACE"})
@@ -348,7 +349,10 @@ class LiveExchange(Dispatch):
         if went_wrong(reason):
             self._plane.stats.fail(self, end)
         mirrored = self._mirrored
-        copies = mirrored.live_over(end) if mirrored is not None else None
+        copies: list[Copy] | None = None
+        if mirrored is not None:
+            self._begin_copies(mirrored, True)
+            copies = mirrored.live_over(end)
         if self.account is not None:
             self.account.close(self, end, stats, mirrored, copies)
         if self._route.chain.complete:

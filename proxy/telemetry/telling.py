@@ -170,9 +170,9 @@ def _copy(account: Account, copy: Copy, now: float) -> ToldCall:
 
 
 def _refused(account: Account, shadow: Shadow, reason: str) -> ToldCall:
-    """A copy that was never made."""
+    """A copy that was never made; nor was the live call perhaps, where that was beyond its backend's limit."""
     backend = shadow.backend
-    at_ms = (account.asked - account.end.started) * 1000
+    at_ms = max(account.asked - account.end.started, 0.0) * 1000
     return ToldCall(
         "shadow", backend.name, backend.version, "", "", "", at_ms, None, at_ms, 0, reason, False, 0, 0, 0, None, None
     )
