@@ -63,7 +63,8 @@ class Mirrored:
 
     def begin(self, exchange: Exchange, spans: trace.Context, link: bool, over: bool = False) -> None:
         """Send the copies on their way, once, in the turn in which live's connection was asked for, and after it.
-        `link`: each in a trace of its own; `over`: live has ended already, and a body that is not whole never will be."""
+        `link`: each in a trace of its own; `over`: live has ended already, and so a body that has not will not be
+        whole."""
         if self._copies is not None:
             return
         self._copies = []
@@ -191,17 +192,24 @@ class Mirrored:
         stats.selected_by_size[size] += 1
         if copy is not None and copy.sent:
             stats.sent += 1
-            stats.sent_by_size[size] += 1
             if copy.censored:
                 stats.censored += 1
             elif not reason:
                 stats.complete += 1
+            if self._compared(copy):
+                stats.compared_by_size[size] += 1
         else:
             stats.dropped[reason] = stats.dropped.get(reason, 0) + 1
         lane.observe()
         lane.pairs.offer(
             self._kind(shadow, copy, reason or _BLAMELESS), self._figures(copy), self._id, self._streams(copy)
         )
+
+    def _compared(self, copy: Copy) -> bool:
+        """Whether the ratio is of this pair too, as comparison/sums.py has it."""
+        if (copy.reason and not copy.censored) or self.tainted or copy.held_back or not self.complete:
+            return False
+        return not copy.status or copy.status // 100 == self._end.status // 100
 
     def _kind(self, shadow: Shadow, copy: Copy | None, outcome: str) -> Kind:
         live, heard = self._live, shadow.backend

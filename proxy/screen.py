@@ -71,21 +71,22 @@ def _streams(status: Status) -> Iterator[str]:
 
 
 def _copies(status: Status) -> Iterator[str]:
-    """Whom mirrors copied for, and by size of the body how many of the copies that were wanted were sent."""
+    """Whom mirrors copied for; and by size of the body how many of the pairs that were wanted were compared, where some
+    were not: a comparison over small bodies only is biased."""
     shown = status.copies[:MOST_ROWS]
     if not shown:
         return
     sizes = [number for number in range(_classes(shown)) if any(each.by_size[number].selected for each in shown)]
-    told = any(each.dropped for each in shown)
+    told = any(at.compared != at.selected for each in shown for at in each.by_size)
     head = ["MIRROR", "SHADOW", "BREAKER", "SELECTED", "SENT", "COMPLETE", "CENSORED", "HELD"]
-    head += [f"SENT% {_class(shown[0], number)}" for number in sizes if told]
+    head += [f"COMPARED% {_class(shown[0], number)}" for number in sizes if told]
     rows = [head]
     for each in shown:
         row = [each.route, each.shadow, each.breaker]
         row += [f"{count:,}" for count in (each.selected, each.sent, each.complete, each.censored)]
         row.append(size(each.held_bytes))
         for at in (each.by_size[number] for number in sizes if told):
-            row.append(percent(at.sent / at.selected if at.selected else None))
+            row.append(percent(at.compared / at.selected if at.selected else None))
         rows.append(row)
     yield from table(rows, left=3)
 

@@ -54,7 +54,7 @@ class SizeShare(msgspec.Struct):
 
     up_to_bytes: int | None  # null: larger than all other classes
     selected: int
-    sent: int
+    compared: int  # what the ratio is of
 
 
 class Copies(msgspec.Struct):

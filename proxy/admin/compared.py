@@ -191,11 +191,11 @@ def warnings_of(calls: list[Call], copies: list[Copies], keys: list[Keys]) -> li
 def _copies(now: CopyStats, before: CopyStats) -> Copies:
     dropped = Counter(now.dropped)
     dropped.subtract(before.dropped)
-    earlier = dict(enumerate(zip(before.selected_by_size, before.sent_by_size, strict=True)))
+    earlier = dict(enumerate(zip(before.selected_by_size, before.compared_by_size, strict=True)))
     by_size = [
-        SizeShare(up_to, selected - earlier.get(at, (0, 0))[0], sent - earlier.get(at, (0, 0))[1])
-        for at, (up_to, selected, sent) in enumerate(
-            zip((*SIZE_CLASSES, None), now.selected_by_size, now.sent_by_size, strict=True)
+        SizeShare(up_to, selected - earlier.get(at, (0, 0))[0], compared - earlier.get(at, (0, 0))[1])
+        for at, (up_to, selected, compared) in enumerate(
+            zip((*SIZE_CLASSES, None), now.selected_by_size, now.compared_by_size, strict=True)
         )
     ]
     return Copies(

@@ -126,8 +126,8 @@ class CopyTally:
     """The copies for one shadow of one route; the fields are those of `stats.CopyStats`."""
 
     __slots__ = (
-        "breaker", "censored", "complete", "dropped", "exchanges", "held_bytes", "route", "selected",
-        "selected_by_size", "sent", "sent_by_size", "shadow",
+        "breaker", "censored", "compared_by_size", "complete", "dropped", "exchanges", "held_bytes", "route",
+        "selected", "selected_by_size", "sent", "shadow",
     )  # fmt: skip
 
     def __init__(self, route: str, shadow: str, size_classes: int) -> None:
@@ -136,5 +136,5 @@ class CopyTally:
         self.exchanges = self.selected = self.sent = self.complete = self.censored = self.held_bytes = 0
         self.dropped: dict[str, int] = {}
         self.selected_by_size = [0] * size_classes
-        self.sent_by_size = [0] * size_classes
+        self.compared_by_size = [0] * size_classes
         self.breaker = "closed"

@@ -94,7 +94,7 @@ class CopyStats(msgspec.Struct, array_like=True, gc=False):
     censored: int = 0  # cut short: at least that slow
     dropped: dict[str, int] = {}  # reason: never sent
     selected_by_size: list[int] = []  # by class of SIZE_CLASSES
-    sent_by_size: list[int] = []
+    compared_by_size: list[int] = []  # of those, what the ratio is of: neither dropped nor left out
     held_bytes: int = 0  # now, for copies that lag
     breaker: Literal["closed", "open", "probing"] = "closed"
 

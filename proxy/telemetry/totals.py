@@ -208,14 +208,14 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
     total = sums.get(name)
     if total is None:
         sizes = len(SIZE_CLASSES) + 1
-        total = sums[name] = CopyStats(*name, selected_by_size=[0] * sizes, sent_by_size=[0] * sizes)
+        total = sums[name] = CopyStats(*name, selected_by_size=[0] * sizes, compared_by_size=[0] * sizes)
     for field in ("exchanges", "selected", "sent", "complete", "censored", "held_bytes"):
         setattr(total, field, getattr(total, field) + getattr(copies, field))
     add(total.dropped, copies.dropped)
     for at, count in enumerate(copies.selected_by_size):
         total.selected_by_size[at] += count
-    for at, count in enumerate(copies.sent_by_size):
-        total.sent_by_size[at] += count
+    for at, count in enumerate(copies.compared_by_size):
+        total.compared_by_size[at] += count
     total.breaker = max(total.breaker, copies.breaker, key=BREAKERS.index)
 
 

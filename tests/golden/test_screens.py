@@ -61,7 +61,7 @@ def shadowed(fed: Rehearsed, backend: str, version: str, count: int, ms: float) 
         call.record(200, None, seconds * 0.9, seconds, 1024, 128)
     copies = fed.stats.copies_of("iris", backend)
     copies.exchanges = copies.selected = copies.sent = copies.complete = count
-    copies.selected_by_size[1] = copies.sent_by_size[1] = count
+    copies.selected_by_size[1] = copies.compared_by_size[1] = count
     return copies
 
 
@@ -77,7 +77,7 @@ def a_slower_shadow() -> Iterator[str]:
         live(fed, "canary", "8", 30, 11)  # whom a flag sent there
         copies = shadowed(fed, "next", "9", 1936, 16)
         copies.exchanges = copies.selected = copies.selected_by_size[1] = 2000
-        copies.selected_by_size[1], copies.selected_by_size[5] = 1980, 20
+        copies.selected_by_size[1], copies.selected_by_size[5], copies.compared_by_size[1] = 1980, 20, 1931
         copies.dropped = {"budget_requests": 44, "body_too_large": 20}
         pairs = chain(
             rehearsal(1, 1750, slower=1.31), [cut(70.0)] * 8, [pair(tainted=True)] * 3, [pair(shadow_status=500)] * 2,
@@ -101,7 +101,7 @@ def a_shadow_that_talks_slower() -> Iterator[str]:
                 call.record_stream(first_s * (1 + number % 10 / 5), 0.012)
                 call.record(200, None, 0.005, 1.4 + first_s, 1024, 20_000)
         copies = fed.stats.copies_of("chat", "next")
-        copies.exchanges = copies.selected = copies.sent = copies.selected_by_size[1] = copies.sent_by_size[1] = 800
+        copies.exchanges = copies.selected = copies.sent = copies.selected_by_size[1] = copies.compared_by_size[1] = 800
         copies.complete, copies.censored = 792, 8
         fed.tell(talks(7, 800, first=1.3, cut_ms=900.0, route="chat"))
         yield screen(fed.status())
@@ -127,6 +127,17 @@ def a_shadow_that_hangs() -> Iterator[str]:
         copies.dropped, copies.breaker = {"breaker_open": 500}, "open"
         failed = [pair(shadow_outcome="shadow_error", shadow_status=0)] * 20
         fed.tell(chain(rehearsal(4, 400, slower=2, timeout_ms=24.0), failed, [dropped("breaker_open")] * 500))
+        yield screen(fed.status())
+
+
+def large_bodies_are_cut_on_their_way() -> Iterator[str]:
+    """Chunked uploads that turned out to be too large after they were sent: none was dropped, and none compared."""
+    with rehearsed(CONFIG) as fed:
+        live(fed, "stable", "7", 150, 12)
+        copies = shadowed(fed, "next", "9", 150, 16)
+        copies.complete, copies.selected_by_size[1], copies.compared_by_size[1] = 100, 100, 100
+        copies.selected_by_size[5] = 50
+        fed.tell(chain(rehearsal(8, 100), [pair(shadow_outcome="body_too_large", shadow_status=0)] * 50))
         yield screen(fed.status())
 
 
@@ -195,6 +206,7 @@ def what_telemetry_lost() -> Iterator[str]:
 
 CASES: list[Callable[[], Iterator[str]]] = [
     a_slower_shadow, a_shadow_that_talks_slower, one_backend_against_itself, a_shadow_that_hangs,
+    large_bodies_are_cut_on_their_way,
     a_shadow_that_is_an_arm_too, everyone_has_the_same_key, nothing_is_mirrored_yet, many_programs_added_up,
     many_shadows, what_telemetry_lost,
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from understudy.proxy.comparison.sums import Book
 from understudy.proxy.lane import Lane
 from understudy.proxy.telemetry.pairs import spelled_out
 from understudy.proxy.telemetry.records import Pair
@@ -30,7 +31,8 @@ def post(body: bytes, fields: bytes = b"", path: bytes = b"/") -> bytes:
 
 
 class Stage:
-    """Live, its shadows and the proxy. Mutable state: `pairs`, every pair of the proxy so far, as they came."""
+    """Live, its shadows and the proxy. Mutable state: `pairs`, every pair of the proxy so far, as they came, and the
+    `book` in which control would add them up."""
 
     def __init__(self, live: Upstream, shadows: list[Upstream], proxy: Proxy) -> None:
         self.live = live
@@ -38,6 +40,7 @@ class Stage:
         self.shadow = shadows[0]
         self.proxy = proxy
         self.pairs: list[Pair] = []
+        self.book = Book(100, 0)
 
     @property
     def lanes(self) -> list[Lane]:
@@ -51,7 +54,9 @@ class Stage:
 
     def take_pairs(self) -> list[Pair]:
         """All pairs so far."""
-        self.pairs += [each for told in self.proxy.plane.stats.pairs.take() for each in spelled_out(told)]
+        told = self.proxy.plane.stats.pairs.take()
+        self.book.take(told)
+        self.pairs += [each for pairs in told for each in spelled_out(pairs)]
         return self.pairs
 
     async def pair(self, number: int = 1, within_s: float = 5.0) -> Pair:
@@ -82,12 +87,18 @@ class Stage:
     async def over(self) -> None:
         """Wait until no copy and no exchange is under way: all that they occupied must have been given back."""
         await self.proxy.settled(self.at_rest, 5.0)
+        self.take_pairs()
         for lane in (lane for lanes in self.proxy.plane.lanes.values() for lane in lanes):
             stats = lane.copy_stats
             assert stats.selected == stats.sent + sum(stats.dropped.values())
             assert stats.selected == sum(stats.selected_by_size)
-            assert stats.sent == sum(stats.sent_by_size)
+            assert sum(stats.compared_by_size) == self._compared(lane)
             assert lane.breaker.state in (0, 1), "a probe has ended and nobody heard of it"
+
+    def _compared(self, lane: Lane) -> int:
+        """How many pairs control would compare with this lane's shadow."""
+        names = (lane.route, lane.shadow.backend.name)
+        return sum(sums.total.pairs for key, sums in self.book.comparisons.items() if (key[0], key[3]) == names)
 
     def at_rest(self) -> bool:
         """Whether nothing is occupied."""

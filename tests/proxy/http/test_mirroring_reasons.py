@@ -122,7 +122,7 @@ async def test_a_body_too_large_is_not_mirrored() -> None:
         assert (pair.sent, pair.shadow_outcome, pair.request_bytes) == (False, "body_too_large", 2049)
         assert stage.shadow.connections == []
         assert stage.lane.copy_stats.selected_by_size == [0, 1, 0, 0, 0, 0]
-        assert stage.lane.copy_stats.sent_by_size == [0] * 6
+        assert stage.lane.copy_stats.compared_by_size == [0] * 6
 
 
 @on_the_loop
@@ -140,6 +140,8 @@ async def test_a_body_found_too_large_while_it_streams_is_cut_at_the_shadow_alon
         assert (pair.sent, pair.shadow_outcome, pair.request_bytes) == (True, "body_too_large", 2049)
         assert not pair.censored
         assert failed(stage) == {"body_too_large": 1}
+        assert stage.lane.copy_stats.selected_by_size == [0, 1, 0, 0, 0, 0]
+        assert stage.lane.copy_stats.compared_by_size == [0] * 6
         assert stage.lane.breaker.failures == 0
 
 

@@ -247,7 +247,7 @@ def copies(selected: int, *, sent: int = 0, held_bytes: int = 0, breaker: str = 
     counted.copies_of("r", "next")
     (stats,) = counted.copies()
     stats.exchanges, stats.selected, stats.sent, stats.complete = selected + 1, selected, sent, sent
-    stats.selected_by_size[0], stats.sent_by_size[0] = selected, sent
+    stats.selected_by_size[0], stats.compared_by_size[0] = selected, sent
     stats.dropped, stats.held_bytes = dropped, held_bytes
     stats.breaker = breaker  # type: ignore[assignment]
     return stats
@@ -266,7 +266,12 @@ def test_copies_are_summed_over_workers_and_the_worst_breaker_shows() -> None:
     found = totals.copies()["r", "next"]
     assert (found.exchanges, found.selected, found.sent, found.complete) == (14, 12, 8, 8)
     assert found.dropped == {"budget_bytes": 2, "breaker_open": 2}
-    assert (found.selected_by_size[0], found.sent_by_size[0], found.held_bytes, found.breaker) == (12, 8, 15, "open")
+    assert (found.selected_by_size[0], found.compared_by_size[0], found.held_bytes, found.breaker) == (
+        12,
+        8,
+        15,
+        "open",
+    )
 
 
 def test_copies_of_a_dead_worker_stay_counted_but_hold_nothing() -> None:
