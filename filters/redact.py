@@ -1,9 +1,15 @@
-"""A configuration as it may be shown: secrets never."""
+"""What may be shown of a filter's configuration: secrets never. `config/redact.py` does so for a whole document."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
+
+from .matching import Condition, ValueMatch
+from .units import SecretRef
 
 HIDDEN = "(hidden)"
 _SECRET_WORDS = (
@@ -19,58 +25,76 @@ _SECRET_WORDS = (
     "signature",
 )
 _FIELD_MAPS = frozenset({"headers", "cookies", "query", "set_headers", "set", "append", "json"})
-_OPERATORS = frozenset({"equals", "in", "prefix", "suffix", "contains", "regex"})
+_OPERATORS = ("equals", "one_of", "prefix", "suffix", "contains", "regex")
 
 
-def redacted(value: Any) -> Any:
-    """A copy of plain values in which literal secrets are replaced; references (`{env: …}`, `{file: …}`) stay.
+class _Reference(SecretRef, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """As it was written: the source that it does not have is left out."""
 
-    Hidden are fields whose names speak of secrets, what a condition compares such a field with, the headers of the
-    OTLP export, and passwords in URLs.
+
+class Redaction:
+    """A copy of typed values with a stand-in for every literal secret; what holds none is not copied. No mutable state.
+
+    Hidden are fields whose names speak of secrets, what a condition compares such a field or any cookie with, and
+    passwords in URLs; references (`{env: …}`, `{file: …}`) stay.
     """
-    return _any(value, hide=False, in_map=False)
+
+    def __init__(self, stand_in: Callable[[str], str] = lambda secret: HIDDEN) -> None:
+        self._stand_in = stand_in
+
+    def shown(self, value: Any) -> Any:
+        """The value as it may be shown."""
+        if isinstance(value, str):
+            return self._without_password(value)
+        if isinstance(value, tuple):
+            return tuple(self.shown(each) for each in value)
+        if isinstance(value, dict):
+            return {name: self.shown(each) for name, each in value.items()}
+        if isinstance(value, SecretRef):
+            return _Reference(env=value.env, file=value.file)
+        if not isinstance(value, msgspec.Struct):
+            return value
+        parts = {name: getattr(value, name) for name in value.__struct_fields__}
+        shown_parts = {name: self.field(value, name, part) for name, part in parts.items()}
+        changes = {name: part for name, part in shown_parts.items() if part != parts[name]}
+        shown = msgspec.structs.replace(value, **changes) if changes else value  # so that defaults are known as such
+        return self.hidden(shown) if isinstance(value, Condition) and _is_about_secret(value) else shown
+
+    def field(self, owner: msgspec.Struct, name: str, value: Any) -> Any:
+        """One field of a struct, as it may be shown."""
+        if name not in _FIELD_MAPS or not isinstance(value, dict):
+            return self.shown(value)
+        every = name == "cookies"
+        return {key: self.hidden(each) if every or is_secret(key) else self.shown(each) for key, each in value.items()}
+
+    def hidden(self, value: Any) -> Any:
+        """All that it says is secret, not what it is about."""
+        if isinstance(value, ValueMatch):
+            return msgspec.structs.replace(value, **{name: self.hidden(getattr(value, name)) for name in _OPERATORS})
+        if isinstance(value, dict):
+            return {name: self.hidden(each) for name, each in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(map(self.hidden, value))
+        if isinstance(value, str):
+            return self._stand_in(value)
+        return self._stand_in(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    def _without_password(self, text: str) -> str:
+        if "://" not in text or "@" not in text:
+            return text
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            return self._stand_in(text)
+        login, _, place = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{self._stand_in(login)}@{place}").geturl() if login else text
 
 
-def _any(value: Any, *, hide: bool, in_map: bool) -> Any:
-    if isinstance(value, dict):
-        if is_reference(value):
-            return {name: each for name, each in value.items() if each is not None}
-        return _map(value, hide=hide, in_map=in_map)
-    if isinstance(value, list | tuple):
-        return [_any(each, hide=hide, in_map=False) for each in value]
-    if isinstance(value, str):
-        return HIDDEN if hide else _without_password(value)
-    return value
+def _is_about_secret(condition: Condition) -> bool:
+    subjects = (condition.header, condition.query)
+    return condition.cookie is not None or any(is_secret(each) for each in subjects if each)
 
 
-def _map(value: dict[str, Any], *, hide: bool, in_map: bool) -> dict[str, Any]:
-    subject = value.get("header") or value.get("query")
-    about_secret = "cookie" in value or (isinstance(subject, str) and _is_secret(subject))
-    shown: dict[str, Any] = {}
-    for name, each in value.items():
-        secret = (in_map and _is_secret(name)) or (about_secret and name in _OPERATORS)
-        if name == "otlp" and isinstance(each, dict) and "headers" in each:
-            shown[name] = _any(each, hide=False, in_map=False) | {"headers": dict.fromkeys(each["headers"], HIDDEN)}
-        else:
-            shown[name] = _any(each, hide=hide or secret or name == "cookies", in_map=name in _FIELD_MAPS)
-    return shown
-
-
-def is_reference(value: dict[str, Any]) -> bool:
-    """Whether this is `{env: NAME}` or `{file: PATH}`, the absent one left out or None."""
-    return bool(value) and value.keys() <= {"env", "file"}
-
-
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether a field of this name may hold a secret."""
     return any(word in name.lower() for word in _SECRET_WORDS)
-
-
-def _without_password(text: str) -> str:
-    if "://" not in text or "@" not in text:
-        return text
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return HIDDEN
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{HIDDEN}@{place}").geturl() if parts.netloc != place else text

@@ -17,7 +17,7 @@ from .bucketing import Standing, arm_seed
 from .keying import DRAWN, RETRIED, KeyReader
 from .matching import Condition, Match, ValueMatch
 from .predicates import compile_condition, value_match
-from .redact import redacted
+from .redact import Redaction
 from .subjects import cookies, parameters
 
 
@@ -28,7 +28,7 @@ def unmet(condition: Condition, request: Request) -> Iterator[str]:
     for each in (*(condition.every or ()), *(condition.some or ())):
         yield from unmet(each, request)
     if condition.negated is not None:
-        yield f"when {_on_one_line(redacted(msgspec.to_builtins(condition)))} does not hold"
+        yield f"when {_on_one_line(condition)} does not hold"
     elif condition.header is not None:
         value = request.get(condition.header.lower().encode())
         yield value_words("header", condition.header, _test(condition), [] if value is None else [value])
@@ -58,13 +58,13 @@ def path_words(owner: Match | Condition) -> str:
 def value_words(subject: str, name: str, test: str | ValueMatch, values: list[bytes]) -> str:
     """What was found of a header, cookie or parameter, and what was wanted."""
     found = " and ".join(json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False) for value in values)
-    wanted = redacted({subject: name, **msgspec.to_builtins(value_match(test))})
-    del wanted[subject]
-    return f"{subject} {name} is {found or 'absent'}, wanted {_on_one_line(wanted)}"
+    condition = Condition(**{subject: name}, **msgspec.structs.asdict(value_match(test)))
+    return f"{subject} {name} is {found or 'absent'}, wanted {_on_one_line(condition, without=subject)}"
 
 
-def _on_one_line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _on_one_line(condition: Condition, without: str = "") -> str:
+    shown = msgspec.to_builtins(Redaction().shown(condition))
+    return json.dumps({name: each for name, each in shown.items() if name != without}, ensure_ascii=False)
 
 
 def key_words(reader: KeyReader, source: int) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ...config.redact import redacted
 from ...config.schema import Document
-from ...filters.redact import redacted
 from ...filters.units import enc_hook
 from ..configuration import Configuration
 from ..giving_way import Pieces
@@ -84,7 +84,7 @@ def config_of(control: Control) -> dict[str, Any]:
         "version": running.version if running else None,
         "since": running.since if running else None,
         "rejected": _rejection(configuration),
-        "document": redacted(_plain(running.document)) if running else None,
+        "document": _plain(redacted(running.document)) if running else None,
     }
 
 
