@@ -103,13 +103,14 @@ class Account(Progress):
 
     `drawn` is what the draw said at the head. Mutable state, beside `Progress`: of the live call, as it goes on, its
     `status` (0: no answer yet), the `attempts` before it, and when it was `asked` for after those; from `close` on, all
-    that the record says of the exchange, and its `end`. Times are monotonic seconds, 0 for never.
+    that the record says of the exchange, and its `end`; from the first record on, `began_s` by the wall clock, so that
+    a late copy's span lies beside the others however that jumps. Other times are monotonic seconds, 0 for never.
     """
 
     __slots__ = (
-        "arm", "asked", "attempts", "authority", "backend", "chosen", "client", "copies", "drawn", "end", "experiment",
-        "flags", "headers", "id", "method", "minor", "path", "port", "refused", "scheme", "server_span_id", "spans",
-        "status", "tainted", "teller", "version",
+        "arm", "asked", "attempts", "authority", "backend", "began_s", "chosen", "client", "copies", "drawn", "end",
+        "experiment", "flags", "headers", "id", "method", "minor", "path", "port", "refused", "scheme",
+        "server_span_id", "spans", "status", "tainted", "teller", "version",
     )  # fmt: skip
 
     id: bytes
@@ -139,6 +140,7 @@ class Account(Progress):
         self.port = port
         self.minor = minor
         self.asked = 0.0
+        self.began_s = 0.0
         self.status = 0
         self.attempts: list[Attempt] | None = None
 

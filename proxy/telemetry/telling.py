@@ -47,10 +47,12 @@ def late(account: Account, copy: Copy) -> ToldExchange:
 def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
     spans, end = account.spans, account.end
     since = end.started
+    if not account.began_s:
+        account.began_s = wall_clock(since)
     return ToldExchange(
         traced=account.traced,
         logged=account.logged,
-        began_s=wall_clock(since),
+        began_s=account.began_s,
         trace_id=spans.trace_id.decode(),
         span_id=account.server_span_id.decode(),
         parent_id=spans.parent_id.decode(),

@@ -19,12 +19,29 @@ from typing import Any
 import pytest
 
 from tests.kit.ask import status, until
+from tests.kit.collector import Answer, Collector, Seen, http_collector
+from tests.kit.held import HeldBackend, held_backend
+from tests.kit.program import Program, running
 
 from .logged import Logged, logged, records
 
 CLOCK = "clock jumps +-1 h"
 HOUR_S = 3600
 TIMEOUT_S = 0.8
+WITHIN_S = 30.0
+"""For control, which is nice, to import the SDK and tell, on a busy machine too."""
+TOLD = """
+listeners: {{ingress: {{bind: 127.0.0.1:0}}}}
+admin: {{bind: 127.0.0.1:0}}
+drain: {{grace: 1s}}
+backends: {{stable: {{endpoints: ["{live}"]}}, next: {{endpoints: ["{shadow}"]}}}}
+routes:
+  - {{name: all, match: {{path_prefix: /}}, backend: stable, filters: [{{type: mirror, to: [{{backend: next}}]}}]}}
+telemetry:
+  otlp: {{endpoint: "{otlp}", timeout: 3s}}
+  traces: {{sample: 1}}
+  metrics: {{interval: 1s}}
+"""
 
 
 @pytest.fixture
@@ -138,3 +155,96 @@ def test_timeouts_rates_and_the_end_are_of_another_clock(tmp_path: Path, row: di
         site.ends()
         assert json.loads((tmp_path / "access.log").read_bytes().splitlines()[-1])["status"] == 200
         row["lost"] = "nothing"
+
+
+@contextmanager
+def telling(folder: Path) -> Iterator[tuple[Program, Clock, Collector, HeldBackend]]:
+    """Likewise, with every exchange told, and a shadow that may hold its copies."""
+    clock = Clock(folder)
+    with held_backend() as live, held_backend() as shadow, http_collector() as collector:
+        live.release.set()
+        text = TOLD.format(live=live.url, shadow=shadow.url, otlp=collector.url)
+        with running(text, folder, environment=clock.environment) as program:
+            yield program, clock, collector, shadow
+        assert "Traceback" not in program.stderr
+
+
+def asked(program: Program, path: str) -> None:
+    connection = http.client.HTTPConnection(*program.address("ingress"), timeout=20)
+    connection.request("GET", path)
+    assert connection.getresponse().read() == b"done\n"
+    connection.close()
+
+
+def spans(collector: Collector) -> list[Any]:
+    """All so far, in the order of their arrival."""
+    held = [each.message.resource_spans for each in list(collector.seen) if each.spans]
+    return [span for resources in held for each in resources for scope in each.scope_spans for span in scope.spans]
+
+
+def sums(collector: Collector) -> list[tuple[int, int]]:
+    """The start and the time of each point that is a sum, nanoseconds."""
+    held = [getattr(each.message, "resource_metrics", ()) for each in list(collector.seen)]
+    metrics = [metric for resources in held for each in resources for scope in each.scope_metrics
+               for metric in scope.metrics]  # fmt: skip
+    return [(point.start_time_unix_nano, point.time_unix_nano) for metric in metrics
+            for point in (*metric.sum.data_points, *metric.histogram.data_points)]  # fmt: skip
+
+
+def away_s(time_ns: int) -> float:
+    """How far from the real time."""
+    return time_ns / 1e9 - datetime.now(UTC).timestamp()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.fault(35, CLOCK)
+@pytest.mark.parametrize("by_s", [HOUR_S, -HOUR_S], ids=["ahead", "back"])
+def test_a_late_copy_lies_beside_its_live_call_and_no_sum_ends_before_it_began(
+    tmp_path: Path, row: dict[str, Any], by_s: int
+) -> None:
+    with telling(tmp_path) as (program, clock, collector, shadow):
+        asked(program, "/hold")
+        until(lambda: len(spans(collector)) == 2 and sums(collector), WITHIN_S)
+        assert all(start < end for start, end in sums(collector))
+        clock.jump(by_s)
+        shadow.release.set()
+        until(lambda: len(spans(collector)) == 3, WITHIN_S)
+        live, *_, late = sorted(spans(collector), key=lambda span: span.end_time_unix_nano)
+        assert 0 < late.end_time_unix_nano - live.start_time_unix_nano < 30e9
+        assert late.trace_id == live.trace_id
+        asked(program, "/")
+        until(lambda: len(spans(collector)) == 6, WITHIN_S)
+        assert all(abs(away_s(span.end_time_unix_nano) - by_s) < 30 for span in spans(collector)[3:])
+        collector.turns(lambda _: Answer())
+        until(lambda: len({end for _, end in sums(collector)}) >= 2, WITHIN_S)
+        found = sums(collector)
+        assert all(start < end and abs(away_s(end) - by_s) < 30 for start, end in found)
+        assert len({start for start, _ in found}) == 1, "another one would mean that sums began anew"
+        row["lost"] = "nothing"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.fault(35, CLOCK)
+@pytest.mark.parametrize("by_s", [HOUR_S, -HOUR_S], ids=["ahead", "back"])
+def test_an_export_that_is_under_way_ends_in_time_and_loses_nothing(
+    tmp_path: Path, row: dict[str, Any], by_s: int
+) -> None:
+    """It jumps while the SDK waits for its second attempt, which nobody answers."""
+    tried: list[bool] = []
+
+    def answer(seen: Seen) -> Answer:
+        tried.append(bool(seen.spans))
+        return Answer(hold=True) if seen.spans and tried.count(True) > 1 else Answer(503)
+
+    with telling(tmp_path) as (program, clock, collector, _):
+        collector.turns(answer)
+        asked(program, "/")
+        until(lambda: True in tried, WITHIN_S)
+        clock.jump(by_s)
+        begun = monotonic()
+        until(lambda: any("traces" in each and "no answer in time" in each for each in status(program)["warnings"]), 15)
+        row["measured"] = {"given up after, s": round(monotonic() - begun, 1)}
+        collector.turns(lambda _: Answer())
+        until(lambda: len(spans(collector)) == 3 and not status(program)["warnings"], WITHIN_S)
+        assert status(program)["lost"]["spans"] == 0
+        row["lost"] = "metrics of the meantime, counted"

@@ -31,8 +31,8 @@ _VERSION: Final = version("understudy")
 
 
 class Export:
-    """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when metrics are due,
-    and the task that measures them.
+    """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when sums began, when
+    metrics are due, and the task that measures them.
 
     Nothing here waits for a backend, save `stop`, and that within a bound of its own.
     """
@@ -52,7 +52,7 @@ class Export:
         self._spans: SpanSender | None = None
         self._metrics: MetricSender | None = None
         self._former: list[Sender[Any]] = []
-        self._start_ns = time.time_ns()
+        self._start_ns, self._start_s = time.time_ns(), time.monotonic()
         self._due_s = 0.0
         self._measuring: asyncio.Task[None] | None = None
 
@@ -117,6 +117,8 @@ class Export:
 
     async def _offer(self, *, is_last: bool) -> None:
         sender, now_ns = self._metrics, time.time_ns()
+        if now_ns <= self._start_ns:  # the clock was set back; one start for all points that follow
+            self._start_ns = now_ns - int((time.monotonic() - self._start_s) * 1e9)
         try:
             families = await self._measure()
         except Exception:
