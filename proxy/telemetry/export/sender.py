@@ -152,7 +152,7 @@ class Sender(ABC, Generic[Batch]):
             outcome = send(request)
             self.health.now(outcome)
             if outcome.taken:
-                return outcome.rejected
+                return min(max(0, outcome.rejected), load.items)  # it is a peer's word
             wait_s = max(pause_s, outcome.after_s)
             pause_s = min(2 * pause_s, MOST_PAUSE_S)
             if outcome.again:

@@ -204,7 +204,7 @@ def test_nothing_is_lost_and_nothing_warned_of_where_all_is_well(
         backend.wait_spans(60)
         backend.wait_metrics(lambda found: "http.server.request.duration" in names(found))
         page = get(program.url("admin") + "/metrics")[1]
-        for kind in ("spans", "metrics", "records"):
+        for kind in ("spans", "spans_beyond_rate", "metrics", "records"):
             assert f'understudy_telemetry_dropped_total{{kind="{kind}"}} 0\n' in page
         assert status(program)["warnings"] == []
         assert "OTLP export: traces to" in program.stderr

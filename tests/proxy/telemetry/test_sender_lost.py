@@ -1,4 +1,4 @@
-"""Exports that cannot begin, or fail as nobody thought of: nothing is lost unseen."""
+"""Exports that cannot begin, fail as nobody thought of, or fail again and again: nothing is lost unseen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from understudy.proxy.telemetry.export import sender as sender_module
+from understudy.proxy.telemetry.export import senders
 from understudy.proxy.telemetry.export.exporters import sending
 from understudy.proxy.telemetry.export.outcome import Outcome
 from understudy.proxy.telemetry.export.places import Places
@@ -18,8 +20,26 @@ from understudy.proxy.telemetry.losses import Losses
 
 from tests.kit.told import told_exchange
 
-from .test_sender import SPANS_EACH, TARGET, Backend, end, measured, metric_sender, span_sender
+from .test_sender import DOWN, SPANS_EACH, TARGET, Backend, end, measured, metric_sender, span_sender
 from .test_spans import document
+
+
+class Clock:
+    """Stands for the module `time` and for waiting. Mutable state: the time, and the pauses so far."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now_s
+
+    def pause(self, wait_s: float) -> bool:
+        """In place of a sender's."""
+        self.pauses.append(wait_s)
+        self.now_s += wait_s
+        return True
 
 
 def test_an_exporter_that_cannot_be_made_loses_everything_and_says_why() -> None:
@@ -77,3 +97,35 @@ def test_what_nobody_thought_of_is_warned_of_too() -> None:
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
     assert sender.health.warning().endswith("fails: KeyError")
+
+
+@pytest.mark.parametrize(
+    ("rejected", "lost"), [(2**63 - 1, SPANS_EACH), (-5, 0)], ids=["more than there were", "less than none"]
+)
+def test_no_backend_makes_more_lost_than_it_was_sent(rejected: int, lost: int) -> None:
+    backend, losses = Backend(), Losses()
+    backend.says = [Outcome(rejected=rejected)]
+    sender = span_sender(losses, lambda: backend)
+    sender.start()
+    sender.offer([told_exchange()])
+    end(sender)
+    assert losses.counts() == {"spans": lost}
+
+
+def test_pauses_grow_from_the_first_to_the_longest_and_no_further() -> None:
+    """A clock that moves by waiting alone; the pauses are those of one load, until it is too old."""
+    backend, losses, clock = Backend(), Losses(), Clock()
+    backend.says = [DOWN] * 99
+    sender = span_sender(losses, lambda: backend)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender_module, "time", clock)
+        patch.setattr(senders, "time", clock)
+        sender._pause = clock.pause  # type: ignore[method-assign]
+        sender.offer([told_exchange()])
+        sender.stop(1000.0)
+        sender._run()
+    assert clock.pauses == [1, 2, 4, 8, 15, 15, 15]
+    assert clock.pauses[-1] == sender_module.MOST_PAUSE_S
+    assert len(backend.sent) == 1 + len(clock.pauses)
+    assert sum(clock.pauses) == sender_module.KEEP_S, "what is older is lost"
+    assert losses.counts() == {"spans": SPANS_EACH}
