@@ -101,7 +101,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             named += [(("backend_from", "in", at), name) for at, name in enumerate(source.one_of or ())]
             named += [(("backend_from", "map", value), name) for value, name in (source.map or {}).items()]
         elif source is not None and self.when is not None:
-            named += [(("when", *at), name) for at, name in _listed(self.when, source)]
+            named += [(("when", *at), name) for at, name, _ in _listed(self.when, source)]
         return named
 
     def allowed(self) -> dict[str, str]:
@@ -109,22 +109,29 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         source = self.backend_from
         if isinstance(source, BackendFrom):
             return source.map if source.map else {name: name for name in source.one_of or ()}
-        return {} if source is None or self.when is None else {name: name for _, name in _listed(self.when, source)}
+        return {} if source is None or self.when is None else {name: name for _, name, _ in _listed(self.when, source)}
+
+    def folded(self) -> dict[str, str]:
+        """Of `backend_from`: in lower case, those of the allowed values that the condition takes in any case."""
+        source = self.backend_from
+        if not isinstance(source, str) or self.when is None:
+            return {}
+        return {name.lower(): name for _, name, folds in _listed(self.when, source) if folds}
 
 
-def _listed(when: Condition, header: str) -> Mistakes:
-    """The values of a header that a condition insists on, and where they stand in it."""
+def _listed(when: Condition, header: str) -> list[tuple[tuple[str | int, ...], str, bool]]:
+    """The values of a header that a condition insists on: where they stand in it, and whether their case is folded."""
     if when.every is not None:
         return [
-            (("all", at, *inner), name) for at, each in enumerate(when.every) for inner, name in _listed(each, header)
+            (("all", at, *inner), name, folds)
+            for at, each in enumerate(when.every)
+            for inner, name, folds in _listed(each, header)
         ]
     if (when.header or "").lower() != header.lower():
         return []
-    return (
-        [(("equals",), when.equals)]
-        if when.equals
-        else [(("in", at), name) for at, name in enumerate(when.one_of or ())]
-    )
+    if when.equals:
+        return [(("equals",), when.equals, when.ignore_case)]
+    return [(("in", at), name, when.ignore_case) for at, name in enumerate(when.one_of or ())]
 
 
 class FlagsConfig(FilterConfig, frozen=True, tag="flags"):
@@ -211,6 +218,7 @@ def _plan(position: int, rule: Rule, reader: KeyReader) -> RulePlan:
         backend=rule.backend,
         header=None if header is None else header.lower().encode(),
         allowed={value.encode(): name for value, name in rule.allowed().items()},
+        folded={value.encode(): name for value, name in rule.folded().items()},
         headers=lines(rule.set_headers),
         skips=frozenset(rule.skip),
     )

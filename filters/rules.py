@@ -43,14 +43,14 @@ class RulePlan:
     """One rule that is enabled, ready to be asked."""
 
     __slots__ = (
-        "_allowed", "_backend", "_header", "_holds", "_trusted", "chooses", "flag", "headers", "position", "reader",
-        "rollout", "skips",
+        "_allowed", "_backend", "_folded", "_header", "_holds", "_trusted", "chooses", "flag", "headers", "position",
+        "reader", "rollout", "skips",
     )  # fmt: skip
 
     def __init__(
         self, position: int, flag: str, holds: Predicate, trusted: bool, reader: KeyReader, rollout: Rollout | None,
-        backend: str | None, header: bytes | None, allowed: Mapping[bytes, str], headers: Headers,
-        skips: frozenset[str],
+        backend: str | None, header: bytes | None, allowed: Mapping[bytes, str],
+        folded: Mapping[bytes, str], headers: Headers, skips: frozenset[str],
     ) -> None:  # fmt: skip
         self.position = position  # among all rules of the YAML
         self.flag = flag
@@ -64,6 +64,7 @@ class RulePlan:
         self._backend = backend
         self._header = header
         self._allowed = allowed
+        self._folded = folded  # by value in lower case
 
     def ask(self, exchange: Exchange, told: list[Asked] | None) -> bool:
         """Whether the rule matches. Raises Failure("key_missing") where its key is missing and it says `refuse`."""
@@ -91,7 +92,9 @@ class RulePlan:
         if self._header is None:
             return self._backend or ""
         value = exchange.request.get(self._header)
-        return "" if value is None else self._allowed.get(value, "")
+        if value is None:
+            return ""
+        return self._allowed.get(value) or self._folded.get(value.lower(), "")
 
 
 class Decided:

@@ -165,6 +165,23 @@ def test_a_header_names_the_backend_where_the_rule_allows_it_else_the_rule_does_
     assert exchange.skips == ({"mirror"} if backend else None)
 
 
+@pytest.mark.parametrize(
+    ("when", "value", "backend"),
+    [
+        ("{header: x-v, in: [stable, canary], ignore_case: true}", "Canary", "canary"),
+        ("{header: X-V, equals: Canary, ignore_case: true}", "CANARY", "Canary"),
+        ("{header: x-v, in: [Canary, canary], ignore_case: true}", "Canary", "Canary"),
+        ("{all: [{method: POST}, {header: x-v, equals: canary, ignore_case: true}]}", "cAnary", "canary"),
+        ("{header: x-v, in: [stable, canary]}", "Canary", ""),
+    ],
+)
+def test_a_bare_header_names_a_backend_in_any_case_where_the_condition_takes_any(
+    when: str, value: str, backend: str
+) -> None:
+    exchange = decided(f"[{{flag: pin, when: {when}, backend_from: x-v}}]", f"POST / HTTP/1.1\nx-v: {value}")
+    assert (exchange.backend if exchange.chosen else "") == backend
+
+
 def test_a_rule_that_is_switched_off_or_wants_a_trusted_peer_does_not_match_others() -> None:
     assert decided("[{flag: a, enabled: false, backend: canary}]").flags is None
     assert decided("[{flag: a, from: trusted, backend: canary}]").flags is None
