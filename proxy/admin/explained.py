@@ -32,8 +32,8 @@ class Explaining:
             running = configuration.running
             if running is None:
                 raise Wrong("nothing is served yet")
-            up = {pool.backend for pool in self._control.totals.pools() if pool.up}
-            down = {pool.backend for pool in self._control.totals.pools()} - up
+            live = [pool for pool in self._control.totals.pools() if pool.role == "live"]  # not a shadow's connections
+            down = {pool.backend for pool in live} - {pool.backend for pool in live if pool.up}
             return await asyncio.to_thread(
                 decide,
                 running.document,

@@ -34,6 +34,7 @@ routes:
     filters:
       - {type: flags, rules: [{flag: vip, when: {header: authorization, equals: hush}, set_headers: {x-vip: "1"}}]}
       - {type: split, experiment: e, key: {header: x-user-id}, arms: {dead: 100, stable: 1}, on_unavailable: next}
+      - {type: mirror, to: [{backend: dead, percent: 0}]}
 """
 
 
@@ -81,7 +82,7 @@ def test_and_are_hidden_where_it_is_told_why_not(program: Program) -> None:
     assert "hush" not in json.dumps(found)
 
 
-def test_an_arm_that_is_down_is_known(program: Program) -> None:
+def test_an_arm_that_is_down_is_known_though_nothing_speaks_against_it_as_a_shadow(program: Program) -> None:
     def told() -> dict[str, Any]:
         get(program.url("ingress"), {"x-user-id": "u1"})  # finds out, and again when its pause is over
         return asked(program, headers=[["x-user-id", "u1"]])
