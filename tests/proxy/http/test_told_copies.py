@@ -79,29 +79,6 @@ async def test_live_and_its_copy_are_told_together(shadow_first: bool) -> None:
 
 
 @on_the_loop
-async def test_the_copies_of_a_call_beyond_live_s_limit_are_told_with_their_exchange() -> None:
-    async with mirroring({}, {"max_body": "2B"}, telemetry=ALL, backend={"max_in_flight": 1}) as stage:
-        told = Told(stage.proxy)
-        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
-        refused = await stage.connect()
-        refused.send(post(b"abc"))
-        assert (await refused.message()).status == 503
-        copy_call, request = await stage.shadow.call()
-        copy_call.send(ok())
-        exchange = await told.exchange()
-        copy, dropped = exchange.calls
-        assert (copy.role, copy.outcome, dropped.role, dropped.outcome) == (
-            "shadow", "complete", "shadow", "body_too_large",
-        )  # fmt: skip
-        assert parent(request) == (exchange.trace_id, copy.span_id, "01")
-        assert 0 <= dropped.start_ms == dropped.end_ms <= copy.end_ms
-        live.send(ok())
-        shadow.send(ok())
-        await client.message()
-        await told.exchange(2)
-
-
-@on_the_loop
 async def test_a_copy_that_is_late_is_told_alone_later() -> None:
     async with mirroring(telemetry={**ALL, **logs()}) as stage:
         told = Told(stage.proxy)
