@@ -196,6 +196,8 @@ class Mirrored:
                 stats.censored += 1
             elif not reason:
                 stats.complete += 1
+            else:
+                stats.failed[reason] = stats.failed.get(reason, 0) + 1
             if self._compared(copy):
                 stats.compared_by_size[size] += 1
         else:

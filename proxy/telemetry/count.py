@@ -126,7 +126,7 @@ class CopyTally:
     """The copies for one shadow of one route; the fields are those of `stats.CopyStats`."""
 
     __slots__ = (
-        "breaker", "censored", "compared_by_size", "complete", "dropped", "exchanges", "held_bytes", "route",
+        "breaker", "censored", "compared_by_size", "complete", "dropped", "exchanges", "failed", "held_bytes", "route",
         "selected", "selected_by_size", "sent", "shadow",
     )  # fmt: skip
 
@@ -135,6 +135,7 @@ class CopyTally:
         self.shadow = shadow
         self.exchanges = self.selected = self.sent = self.complete = self.censored = self.held_bytes = 0
         self.dropped: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
         self.selected_by_size = [0] * size_classes
         self.compared_by_size = [0] * size_classes
         self.breaker = "closed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,7 @@ _ARMS: Final = Rows["Arm"](_arms, lambda arm: (arm.route, arm.experiment, arm.ar
 def _outcomes(each: CopyStats) -> Iterator[tuple[Values, int]]:
     yield ("complete",), each.complete
     yield ("censored",), each.censored
-    for reason, count in sorted(each.dropped.items()):
+    for reason, count in sorted((Counter(each.dropped) + Counter(each.failed)).items()):
         yield (reason,), count
 
 
@@ -101,7 +102,7 @@ SHADOWS: Final = (
     ),
     Entry(
         "understudy.mirror.copies", "{copy}", "counter", (*_COPY, "outcome"),
-        "Selected copies by what became of them; a reason: never sent.",
+        "Selected copies by what became of them; a reason: never sent, or failed.",
         _COPIES.values(_outcomes),
     ),
     Entry(

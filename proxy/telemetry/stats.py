@@ -81,8 +81,8 @@ SIZE_CLASSES: Final = (1 << 10, 16 << 10, 256 << 10, 1 << 20, 8 << 20)
 class CopyStats(msgspec.Struct, array_like=True, gc=False):
     """The copies for one shadow of one route: of the exchanges that passed its mirror, how many it heard, and why not.
 
-    `exchanges` >= `selected` = `sent` + all of `dropped`; `sent` = `complete` + `censored` + those under way and those
-    that failed, which `CallStats.reasons` of the role shadow tells apart.
+    `exchanges` >= `selected` = `sent` + all of `dropped`; `sent` = `complete` + `censored` + all of `failed`: a copy
+    is counted when it ends.
     """
 
     route: str
@@ -97,6 +97,7 @@ class CopyStats(msgspec.Struct, array_like=True, gc=False):
     compared_by_size: list[int] = []  # of those, what the ratio is of: neither dropped nor left out
     held_bytes: int = 0  # now, for copies that lag
     breaker: Literal["closed", "open", "probing"] = "closed"
+    failed: dict[str, int] = {}  # reason: sent, and not answered whole
 
 
 class PoolGauge(msgspec.Struct, array_like=True):

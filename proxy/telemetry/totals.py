@@ -212,6 +212,7 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
     for field in ("exchanges", "selected", "sent", "complete", "censored", "held_bytes"):
         setattr(total, field, getattr(total, field) + getattr(copies, field))
     add(total.dropped, copies.dropped)
+    add(total.failed, copies.failed)
     for at, count in enumerate(copies.selected_by_size):
         total.selected_by_size[at] += count
     for at, count in enumerate(copies.compared_by_size):

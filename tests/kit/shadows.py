@@ -91,6 +91,7 @@ class Stage:
         for lane in (lane for lanes in self.proxy.plane.lanes.values() for lane in lanes):
             stats = lane.copy_stats
             assert stats.selected == stats.sent + sum(stats.dropped.values())
+            assert stats.sent == stats.complete + stats.censored + sum(stats.failed.values())
             assert stats.selected == sum(stats.selected_by_size)
             assert sum(stats.compared_by_size) == self._compared(lane)
             assert lane.breaker.state in (0, 1), "a probe has ended and nobody heard of it"

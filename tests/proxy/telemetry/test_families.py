@@ -178,8 +178,9 @@ def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
         shadow.record(500, None, 0.01, 0.02, 1, 1)
         shadow.record(0, "shadow_error", -1.0, 0.01, 1, 0)
         copies = fed.stats.copies_of("iris", "next")
-        copies.exchanges, copies.selected, copies.sent, copies.complete, copies.censored = 9, 8, 6, 4, 1
-        copies.dropped, copies.held_bytes, copies.breaker = {"budget_bytes": 2}, 77, "probing"
+        copies.exchanges, copies.selected, copies.sent, copies.complete, copies.censored = 19, 11, 9, 4, 1
+        copies.dropped, copies.failed = {"body_too_large": 2}, {"body_too_large": 3, "shadow_error": 1}
+        copies.held_bytes, copies.breaker = 77, "probing"
         keys = fed.stats.key_use("e")
         for hashed in (1, 1, 1, 2):
             keys.note(hashed)
@@ -197,10 +198,10 @@ def test_copies_shadows_pairs_and_splits_have_families_of_their_own() -> None:
     assert found["understudy_shadow_request_duration_seconds_count", *shadows, "5xx"] == 1
     assert found["understudy_shadow_request_duration_seconds_count", *shadows, "none"] == 1
     assert not any(key[0].startswith("http_client") and "next" in key for key in found)
-    assert found["understudy_mirror_exchanges_total", "iris", "next"] == 9
-    assert found["understudy_mirror_selected_total", "iris", "next"] == 8
+    assert found["understudy_mirror_exchanges_total", "iris", "next"] == 19
+    assert found["understudy_mirror_selected_total", "iris", "next"] == 11
     outcomes = {key[3]: value for key, value in found.items() if key[0] == "understudy_mirror_copies_total"}
-    assert outcomes == {"complete": 4, "censored": 1, "budget_bytes": 2}
+    assert outcomes == {"complete": 4, "censored": 1, "body_too_large": 5, "shadow_error": 1}
     assert found["understudy_mirror_held_bytes", "iris", "next"] == 77
     assert found["understudy_mirror_breaker", "iris", "next"] == 1
     pair = ("iris", "stable@7", "next")
