@@ -32,8 +32,10 @@ from .wording import quoted
 
 _LEAST_HEAD_BYTES = 1024
 _LEAST_TARGET_BYTES = 256
+_LEAST_INTERVAL_S = 1.0  # control looks once a second
 _MOST_BUCKETS = 100  # each is a series for every name that is counted
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::[0-9]{1,5})?")  # noqa: TID251 - constant
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::([0-9]{1,5}))?")  # noqa: TID251 - constant
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # noqa: TID251 - a constant pattern
 _VERSION = re.compile(r"[!-~][ -~]{0,63}")  # noqa: TID251 - a constant pattern
 
 
@@ -55,7 +57,7 @@ def backend(part: BackendPart, base: str) -> Found:
     yield from _endpoints(part.endpoints)
     if part.version and not _VERSION.fullmatch(part.version):
         yield ("version",), f"{quoted(part.version)} is no version; allowed: up to 64 printable ASCII characters"
-    if part.host not in ("keep", "endpoint") and not _HOST.fullmatch(part.host):
+    if part.host not in ("keep", "endpoint") and not _is_host(part.host):
         yield ("host",), f"{quoted(part.host)} is no host; allowed: keep, endpoint, or a name with or without a port"
     if part.rewrite is not None:
         yield from _rewrite(part.rewrite)
@@ -68,8 +70,8 @@ def backend(part: BackendPart, base: str) -> Found:
 def admin(part: AdminPart) -> Found:
     """Names by which the admin API may be asked; its binds are checked with all others."""
     for at, host in enumerate(part.hosts):
-        for _, text in host_mistakes(host):
-            yield ("hosts", at), text
+        if host_mistakes(host) or host.startswith("*"):
+            yield ("hosts", at), f"{quoted(host)} is no name; allowed: whole names without a port"
 
 
 def stores(document: Document, base: str) -> Found:
@@ -97,9 +99,14 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
         for at, text in log_line.name_mistakes(part.traces.headers):
             yield ("traces", "headers", at), text
     if part.metrics != "off":
-        if not part.metrics.interval:
-            yield ("metrics", "interval"), "0 is no interval; allowed: a duration longer than 0"
+        if part.metrics.interval < _LEAST_INTERVAL_S:
+            yield (
+                ("metrics", "interval"),
+                f"{part.metrics.interval} is too short, as control looks once a second; allowed: 1s or more",
+            )
         buckets = part.metrics.buckets
+        if buckets == ():
+            yield ("metrics", "buckets"), "is empty; leave it out for the default"
         if buckets is not None and list(buckets) != sorted(set(buckets)):
             yield ("metrics", "buckets"), "must grow from each to the next"
         if buckets is not None and len(buckets) > _MOST_BUCKETS:
@@ -156,6 +163,11 @@ def _references(document: Document) -> Iterator[tuple[Path, SecretRef]]:
             yield from references.find(route.filters, ("routes", at, "filters"))
 
 
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) < 1 << 16)
+
+
 def _endpoints(endpoints: tuple[str, ...]) -> Found:
     if not endpoints:
         yield ("endpoints",), "is empty; at least one is needed"
@@ -185,8 +197,11 @@ def _otlp(part: OtlpPart, base: str) -> Found:
         yield from wrong or _otlp_path(part, part.endpoint)
     if part.timeout is not None and not part.timeout:
         yield ("timeout",), "0 is no timeout; allowed: a duration longer than 0"
+    seen: dict[str, str] = {}
     for name, value in part.headers.items():
         texts = otlp.name_texts(name, part.protocol)
+        if (earlier := seen.setdefault(name.lower(), name)) != name:
+            texts.append(f"is {earlier} already, as case does not count; give one of them")
         text = otlp.value_text(value) if isinstance(value, str) else None
         for each in texts + ([text] if text else []):
             yield ("headers", name), each
@@ -220,8 +235,8 @@ def _tls(part: TlsPart, base: str, path: Path) -> Found:
     """Loads what it names, as the program will: a missing file and a key that does not belong read alike bad."""
     if part.key is not None and part.certificate is None:
         yield (*path, "key"), "stands without certificate; give both, or neither"
-    if part.server_name is not None and not _HOST.fullmatch(part.server_name):
-        yield (*path, "server_name"), f"{quoted(part.server_name)} is no host name"
+    if part.server_name is not None and not _NAME.fullmatch(part.server_name):
+        yield (*path, "server_name"), f"{quoted(part.server_name)} is no host name; allowed: a name without a port"
     context = ssl.create_default_context()
     if part.ca is not None:
         ca = references.absolute(part.ca, base)

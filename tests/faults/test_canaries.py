@@ -49,7 +49,7 @@ routes:
 telemetry:
   otlp: {{endpoint: "{sink}", headers: {{x-tenant-key: {{env: CANARY_OTLP}}}}}}
   traces: {{sample: 1.0, headers: [x-named-for-traces]}}
-  metrics: {{interval: 200ms}}
+  metrics: {{interval: 1s}}
   access_log: {{to: access.log, headers: [x-named-for-logs]}}
 """
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key")
