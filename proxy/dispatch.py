@@ -110,12 +110,12 @@ class Dispatch(Exchange, Caller, Waiter):
         mirrored: Mirrored | None = None
         if self.copies is not None:
             mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
+        self._asked = _now() if mirrored is None else mirrored.asked
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
         if backend.total_timeout:
             self._limit(backend.total_timeout)
-        self._asked = _now() if mirrored is None else mirrored.asked
         pool.connect(self, self._tried)
         if mirrored is not None:
             self._begin_copies(mirrored, False)

@@ -7,7 +7,7 @@ where a failure was not the client's doing, as OpenTelemetry has it (`telemetry/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..filters.api import Outcome, Reason
 from .telemetry.count import NEVER
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..config.snapshot import Endpoint, Route
     from .pool import Target
     from .telemetry.records import StreamTimes
+
+_AT_ONCE_S: Final = 0.05
 
 
 def went_wrong(reason: str | None) -> bool:
@@ -71,6 +73,12 @@ class Ending:
     def call_s(self) -> float:
         """Seconds of the live call alone, from asking for a connection to the backend's last byte; NEVER: none."""
         return (self.answered or self.ended) - self.asked if self.asked else NEVER
+
+    @property
+    def refused(self) -> bool:
+        """Whether one of the backend's limits refused it at once, which says nothing of how fast the backend is."""
+        at_once = self.asked > 0.0 and self.ended - self.asked < _AT_ONCE_S  # else it waited in vain for a connection
+        return self.reason == "overloaded" and at_once and self.target is None
 
     @property
     def label(self) -> str | None:

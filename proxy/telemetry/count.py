@@ -87,7 +87,8 @@ class CallTally:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if first_byte_s >= 0.0:
             self.first_byte.add(first_byte_s)
-        answers.total.add(total_s)
+        if total_s >= 0.0:
+            answers.total.add(total_s)
         if client_s >= 0.0:
             answers.client.add(client_s)
         self.request_bytes += request_bytes
@@ -95,8 +96,12 @@ class CallTally:
         self.changed = True
 
     def record_live(self, end: Ending) -> None:
-        """Count one live exchange that is over."""
-        self.record(end.status, end.reason, end.first_byte_s, end.total_s, end.received, end.sent, end.call_s)
+        """Count one live exchange that is over. What a limit refused took no time of the backend's: an overloaded one
+        would look fast."""
+        total_s, call_s = end.total_s, end.call_s
+        if end.refused:
+            total_s = call_s = NEVER
+        self.record(end.status, end.reason, end.first_byte_s, total_s, end.received, end.sent, call_s)
 
     def record_stream(self, first_token_s: float, per_chunk_s: float) -> None:
         """Count the tokens' times of one call that is over, before `record`; below 0 for what there was not."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.kit.configured import configured, document
+import pytest
+from understudy.proxy.telemetry.records import FailedExchange, ToldExchange
+
+from tests.kit.configured import Options, configured, document
 from tests.kit.conversation import on_the_loop, upstream
 from tests.kit.hearing import GET, Hearing, nobody, telling, traceparent, traces
 from tests.kit.shadows import ok
@@ -61,3 +64,30 @@ async def test_a_backend_that_cannot_be_reached_is_told_with_its_endpoint() -> N
             [call] = told.calls
             assert (told.status, told.reason, call.status, call.outcome) == (503, "connect_failed", 0, "connect_failed")
             assert call.endpoint == address
+
+
+@pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"max_connections": 1, "max_pending": 0}])
+@on_the_loop
+async def test_what_a_limit_refuses_is_told_of_its_backend_and_makes_it_look_no_faster(limits: Options) -> None:
+    async with telling(traces(), backend=limits) as stage:
+        first, second = await stage.proxy.connect(), await stage.proxy.connect()
+        first.send(GET)
+        call, _ = await stage.live.call()
+        second.send(GET)
+        assert (await second.message()).status == 503
+        failed, told = stage.proxy.plane.stats.records.take()
+        assert isinstance(failed, FailedExchange) and isinstance(told, ToldExchange)
+        (refused,) = told.calls
+        assert (failed.backend, refused.backend, refused.outcome, refused.endpoint) == (
+            "stable",
+            "stable",
+            "overloaded",
+            "",
+        )
+        call.send(ok())
+        await first.message()
+        await stage.proxy.settled(lambda: stage.proxy.in_flight() == 0)
+        counted = stage.proxy.stats(version="7")
+        assert (counted.statuses, counted.reasons) == ({200: 1, 503: 1}, {"overloaded": 1})
+        assert {digit: sum(each.sketch.values()) for digit, each in counted.total.items()} == {2: 1, 5: 0}
+        assert {digit: sum(each.sketch.values()) for digit, each in counted.client.items()} == {2: 1, 5: 0}
