@@ -39,11 +39,12 @@ _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 class ClientConnection(Link, Call):
     """Mutable state: the call under way (`caller`, None when idle), its reading position (`_buffer` holds an
-    incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`)."""
+    incomplete head, `_reader` finds the body's end), and whether anything forbids another call (`_spent`). Whose turn
+    it is, and so the deadline: `_sent`, the request has ended; `_full`, the backend takes no more of it."""
 
     __slots__ = (
-        "_adopted", "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_idle_s", "_interims", "_method",
-        "_owner", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "answered", "caller", "reused",
+        "_adopted", "_arrived", "_asked", "_buffer", "_chunked", "_first_byte_s", "_full", "_idle_s", "_interims",
+        "_method", "_owner", "_reader", "_rests_until", "_sent", "_spent", "_tunnel", "answered", "caller", "reused",
     )  # fmt: skip
 
     def __init__(self, owner: Target, wheel: Wheel) -> None:
@@ -59,7 +60,7 @@ class ClientConnection(Link, Call):
         self._method = b""
         self._interims = 0
         self._asked = b""  # the protocols that the request offered to switch to
-        self._sent = self._chunked = self._spent = self._tunnel = self._adopted = False
+        self._sent = self._full = self._chunked = self._spent = self._tunnel = self._adopted = False
 
     # The call's side.
 
@@ -74,6 +75,7 @@ class ClientConnection(Link, Call):
         self._method = method
         self._asked = upgrade or b""
         self._sent = ended
+        self._full = False
         self._interims = 0
         self.answered = False
         self._chunked = length is None
@@ -86,7 +88,7 @@ class ClientConnection(Link, Call):
         if upgrade is not None:
             tail += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
         assert self.transport is not None
-        self.deadline = NEVER
+        self._arm()
         lines = b""
         if fields is not None:
             if not fields.rendered:
@@ -96,8 +98,6 @@ class ClientConnection(Link, Call):
             self.transport.writelines((write.request_head(method, target, authority, lines, own, tail), content))
         else:
             self.transport.write(write.request_head(method, target, authority, lines, own, tail, content))
-        if ended:
-            self.expect_within(backend.first_byte_timeout)
 
     def write(self, chunk: bytes) -> None:
         """More of the request's body."""
@@ -107,10 +107,9 @@ class ClientConnection(Link, Call):
     def finish(self) -> None:
         """The request's body has ended."""
         self._sent = True
+        self._arm()
         if self.transport is not None and self._chunked:
             self.transport.write(write.LAST_CHUNK)
-        if not self.answered:
-            self.expect_within(self._first_byte_s)
 
     def unsent(self) -> int:
         """How many bytes the kernel has not taken yet."""
@@ -124,8 +123,8 @@ class ClientConnection(Link, Call):
     def pass_through(self, data: bytes) -> None:
         """After a switch of protocols: bytes as they are."""
         if self.transport is not None:
+            self._arm()
             self.transport.write(data)
-            self.expect_within(self._idle_s)
 
     def pass_end(self) -> None:
         """After a switch of protocols: the client sends no more."""
@@ -190,7 +189,7 @@ class ClientConnection(Link, Call):
             # An answer that nobody asked for: whatever follows cannot be told from the next answer.
             self.discard()
         elif self._tunnel:
-            self.expect_within(self._idle_s)
+            self._arm()
             self.caller.call_data(data, False)
         else:
             try:
@@ -222,16 +221,27 @@ class ClientConnection(Link, Call):
             caller.call_lost(self._broken_off())
 
     def pause_writing(self) -> None:
+        self._full = True
         if self.caller is not None:
-            if not self.answered:  # from now on it is the backend that keeps the client waiting
-                self.expect_within(self._first_byte_s)
+            self._arm()
             self.caller.call_writable(False)
 
     def resume_writing(self) -> None:
+        self._full = False
         if self.caller is not None:
-            if not self.answered and not self._sent:
-                self.deadline = NEVER
+            if not self._sent:
+                self._arm()
             self.caller.call_writable(True)
+
+    def _arm(self) -> None:
+        """A call's deadline, by whose turn it is. An answer or a tunnel moves on, and a request that the backend has
+        whole, or takes no more of, is answered: the backend's. Else the client's, who has limits of its own."""
+        if self._reader is not None or self._tunnel:
+            self.expect_within(self._idle_s)
+        elif self._sent or self._full:
+            self.expect_within(self._first_byte_s)
+        else:
+            self.deadline = NEVER
 
     def on_deadline(self) -> None:
         """The wheel's call: no answer in time, a stalled stream, or an idle connection that is too old."""
@@ -240,7 +250,7 @@ class ClientConnection(Link, Call):
             self.discard()
         elif self._paused:
             if caller.client_progressed():
-                self.expect_within(self._idle_s)
+                self._arm()
             else:
                 self._fail(Failure("client_timeout", "the client took no byte of the answer in time"))
         elif self._reader is None and not self._tunnel:
@@ -294,7 +304,7 @@ class ClientConnection(Link, Call):
         self._tunnel = self._spent = True
         headers = head.headers
         headers += [(b"connection", b"upgrade"), (b"upgrade", protocol)]
-        self.expect_within(self._idle_s)
+        self._arm()
         self.caller.call_switched(Response(101, headers, b"", False), first)
 
     def _answer(self, head: ResponseHead, data: bytes) -> None:
@@ -327,7 +337,7 @@ class ClientConnection(Link, Call):
         else:
             reader = CountedBody(length)
         self._reader = reader
-        self.expect_within(self._idle_s)
+        self._arm()
         if not data:
             return b"", False
         content, rest = reader.feed(data)
@@ -340,7 +350,7 @@ class ClientConnection(Link, Call):
         assert caller is not None
         content, rest = reader.feed(data)
         if rest is None:
-            self.expect_within(self._idle_s)
+            self._arm()
             if content:
                 caller.call_data(content, False)
         else:
