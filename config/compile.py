@@ -5,7 +5,7 @@ Workers import this, and so it knows no YAML. Secrets are read here, endpoints p
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -20,7 +20,7 @@ from .addresses import parse_endpoint, parse_network
 from .collector import paused
 from .compile_telemetry import flags, telemetry
 from .routes import Router
-from .schema import BackendPart, Document, ListenerPart, RewritePart, TlsPart, digest
+from .schema import BackendPart, Document, ListenerPart, RewritePart, RoutePart, TlsPart, digest
 from .snapshot import Backend, Chain, Listener, Mirror, PathRewrite, Route, Shadow, Snapshot, Tls
 
 _ROUTES_AT_ONCE = 100
@@ -51,6 +51,7 @@ def compiling(
     empty = Chain()
     router = Router()
     routes = []
+    asked: set[str] = set()
     for count, part in enumerate(document.routes):
         if count % _ROUTES_AT_ONCE == 0:
             yield
@@ -61,6 +62,7 @@ def compiling(
         route = Route(part.name, backends[part.backend], chain, float(part.timeout), mirror, part.match, idle, rules)
         router.add(part.match, route)
         routes.append(route)
+        asked.update(_asked(part))
     return Snapshot(
         hash=digest(document),
         version=version,
@@ -71,7 +73,16 @@ def compiling(
         drain_grace=float(document.drain.grace),
         workers=workers,
         telemetry=telemetry(document.telemetry, workers),
+        only_shadows=frozenset(backends) - asked,
     )
+
+
+def _asked(route: RoutePart) -> Iterator[str]:
+    """Whatever may answer a request of this route: all that it names, save for copies."""
+    yield route.backend
+    for config in route.filters:
+        if not isinstance(config, MirrorConfig):
+            yield from (name for _, name in config.references())
 
 
 def share(limit: int, workers: int) -> int:

@@ -211,3 +211,4 @@ class Snapshot:
     drain_grace: float = 25.0  # seconds
     workers: int = 1
     telemetry: Telemetry | None = None  # None: control is told of no exchange
+    only_shadows: frozenset[str] = frozenset()  # backends to which nothing but copies is sent

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Telemetry, Tls
 from ..filters.api import Failure, KeyTally, Request
 from . import trace
+from .dns import Names
 from .http1.downstream import ServerConnection
 from .lane import Lane
 from .pipeline import LiveExchange
@@ -104,6 +105,7 @@ class DataPlane:
         self.lanes: dict[str, list[Lane]] = {}  # the shadows of each route, replaced as a whole
         self._former_lanes: list[Lane] = []  # that a reload took away while copies were under way
         self.version = 0
+        self.names = Names(loop, self.spawn_task)
         self.waiting = Waiting(self.wheel)
         self._slowness = Slowness(self.wheel, stats.calls)
         self.teller: Teller | None = None  # None: control is told of no exchange
@@ -167,9 +169,9 @@ class DataPlane:
         for name, backend in snapshot.backends.items():
             pool = self.pools.get(name)
             if pool is None:
-                pool = BackendPool(self, backend)
+                pool = BackendPool(self, backend, asked=name not in snapshot.only_shadows)
             else:
-                pool.configure(backend)
+                pool.configure(backend, name not in snapshot.only_shadows)
             pools[name] = pool
         for name, pool in self.pools.items():
             if name not in pools:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..config.snapshot import Backend, Endpoint, Tls
 from ..filters.api import Failure
 from . import balance
-from .dns import Resolver, is_literal
+from .dns import Resolver, Use, is_literal
 from .http1.upstream import ClientConnection
 from .telemetry.count import CallTally
 from .telemetry.stats import PoolGauge
@@ -169,7 +169,9 @@ class BackendPool:
     `_waiting`, those among them for whom every target is at `max_connections`, at most `max_pending`.
     """
 
-    def __init__(self, plane: DataPlane, backend: Backend, role: Literal["live", "shadow"] = "live") -> None:
+    def __init__(
+        self, plane: DataPlane, backend: Backend, role: Literal["live", "shadow"] = "live", asked: bool = True
+    ) -> None:
         self._plane = plane
         self.backend = backend
         self.role = role
@@ -177,29 +179,29 @@ class BackendPool:
         self.closed = False
         self.targets: list[Target] = []
         self._waiting: dict[Waiter, asyncio.TimerHandle] = {}  # in the order in which they came
-        self._resolvers: dict[Endpoint, Resolver] = {}
+        self._resolvers: dict[str, Resolver] = {}  # by the name of a host
         self._turn = 0
         self._stats: dict[tuple[str, str], CallTally] = {}
-        self.configure(backend)
+        self.configure(backend, asked)
 
-    def configure(self, backend: Backend) -> None:
-        """Take over a new snapshot's values; targets of unchanged endpoints stay as they are."""
+    def configure(self, backend: Backend, asked: bool = True) -> None:
+        """Take over a new snapshot's values; targets of unchanged endpoints stay as they are. `asked`: for answers that
+        clients get, and not for copies alone."""
         self.backend = backend
         self._stats.clear()
-        for endpoint in [each for each in self._resolvers if each not in backend.endpoints]:
-            self._resolvers.pop(endpoint).stop()
-        for endpoint in backend.endpoints:
-            if not is_literal(endpoint) and endpoint not in self._resolvers:
-                resolver = Resolver(endpoint, backend.dns_refresh, self._resolved)
-                self._resolvers[endpoint] = resolver
-                self._plane.spawn_task(resolver.run())
+        hosts = {each.host for each in backend.endpoints if not is_literal(each)}
+        for host in [each for each in self._resolvers if each not in hosts]:
+            self._resolvers.pop(host).leave(self)
+        use = Use(backend.dns_refresh, asked and self.role == "live", self._rebuild)
+        for host in hosts:
+            self._resolvers[host] = self._plane.names.resolver(host, self, use)
         self._rebuild()
 
     def close(self) -> None:
         """The backend is in no snapshot any more: idle connections close now, the others after their call."""
         self.closed = True
-        for resolver in self._resolvers.values():
-            resolver.stop()
+        while self._resolvers:
+            self._resolvers.popitem()[1].leave(self)
         for target in self.targets:
             for connection in list(target.idle):
                 connection.discard(abort=False)
@@ -365,14 +367,11 @@ class BackendPool:
         else:
             waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} has no address"), None)
 
-    def _resolved(self, endpoint: Endpoint, addresses: tuple[str, ...]) -> None:
-        self._rebuild()
-
     def _rebuild(self) -> None:
         known = {(target.endpoint, target.address): target for target in self.targets}
         targets = []
         for endpoint in self.backend.endpoints:
-            resolver = self._resolvers.get(endpoint)
+            resolver = self._resolvers.get(endpoint.host)
             for address in resolver.addresses if resolver is not None else (endpoint.host,):
                 target = known.pop((endpoint, address), None) or Target(self, endpoint, address, self.backend)
                 target.backend = self.backend

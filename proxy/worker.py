@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from ..config.schema import decode
 from ..config.snapshot import Snapshot
 from . import messages
 from .channel import Channel
+from .dns import THREADS
 from .log import logger, set_up
 from .plane import DataPlane
 from .telemetry.pairs import count_of
@@ -184,14 +186,17 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     set_up(sys.argv[2])
+    os.environ["UV_THREADPOOL_SIZE"] = str(THREADS)
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_on_loop_exception)
     worker = Worker(loop, socket.socket(fileno=int(sys.argv[1])))
+    status = 0
     try:
         loop.run_until_complete(worker.run())
     except Exception:
         logger.exception("this worker dies of a bug")
-        sys.exit(1)
+        status = 1
+    os._exit(status)  # at once: libuv would wait for names that nobody answers for
 
 
 if __name__ == "__main__":

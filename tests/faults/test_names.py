@@ -10,8 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
-from understudy.config.snapshot import Endpoint
-from understudy.proxy.dns import Resolver
+from understudy.proxy.dns import Names, Use
 
 from tests.kit.program import Program, running
 
@@ -147,6 +146,16 @@ def test_a_hung_name_server_delays_nobody(named: Named) -> None:
 
 
 @pytest.mark.fault(17, NAMES)
+def test_a_hung_name_server_does_not_hold_up_the_end(named: Named) -> None:
+    named.names.addresses = None
+    named.names.asked.clear()
+    assert named.names.asked.wait(5)
+    begun = monotonic()
+    assert named.program.stop() == 0
+    assert monotonic() - begun < 1  # a question takes two seconds
+
+
+@pytest.mark.fault(17, NAMES)
 def test_new_addresses_take_over_within_the_refresh(named: Named, row: dict[str, Any]) -> None:
     named.names.addresses = (HERE,)
     named.moves_to(named.here)
@@ -198,14 +207,13 @@ def test_the_resolver_tells_of_changes_and_of_nothing_else() -> None:
 
     async def resolve(loop: NamingLoop) -> None:
         loop.says = list(says)
-        resolver = Resolver(Endpoint("b.test", 80), 0.001, lambda _, addresses: changes.append(addresses))
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(resolver.run())
-            await resolver.first.wait()
-            assert resolver.addresses == ()
-            while loop.says:
-                await turn(loop)
-            resolver.stop()
+        names = Names(loop, loop.create_task)
+        resolver = names.resolver("b.test", "a user", Use(0.001, True, lambda: changes.append(resolver.addresses)))
+        await resolver.first.wait()
+        assert resolver.addresses == ()
+        while loop.says:
+            await turn(loop)
+        resolver.leave("a user")
 
     with asyncio.Runner(loop_factory=NamingLoop) as runner:
         loop = runner.get_loop()

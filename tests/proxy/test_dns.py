@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 from understudy.config.snapshot import Endpoint
-from understudy.proxy.dns import Resolver, is_literal
+from understudy.proxy.dns import Names as Asked
+from understudy.proxy.dns import Resolver, Use, is_literal
 
 from tests.kit.configured import Proxy, configured, document
 from tests.kit.conversation import Upstream, on_the_loop, soon, upstream
@@ -174,11 +175,15 @@ async def test_a_slow_resolver_holds_up_neither_the_loop_nor_other_endpoints(nam
             names.gate.set()
 
 
+def resolving(host: str) -> Resolver:
+    loop = asyncio.get_running_loop()
+    return Asked(loop, loop.create_task).resolver(host, "a user", Use(60.0, True, lambda: None))
+
+
 @on_the_loop
 async def test_resolving_happens_off_the_loop() -> None:
     """The loop's own getaddrinfo works in another thread: the loop turns meanwhile."""
     turns = 0
-    resolver = Resolver(Endpoint("localhost", 9001), 60.0, lambda endpoint, addresses: None)
 
     def turn() -> None:
         nonlocal turns
@@ -186,21 +191,15 @@ async def test_resolving_happens_off_the_loop() -> None:
         asyncio.get_running_loop().call_soon(turn)
 
     turn()
-    running = asyncio.get_running_loop().create_task(resolver.run())
+    resolver = resolving("localhost")
     await soon(resolver.first.wait())
     assert turns > 2
     assert set(resolver.addresses) <= {"127.0.0.1", "::1"} and resolver.addresses
-    resolver.stop()
-    await soon(running)
 
 
 @with_names
 async def test_what_is_wrong_is_told_once_a_try(names: Names, caplog: pytest.LogCaptureFixture) -> None:
     names.now = socket.gaierror(socket.EAI_NONAME, "unknown")
-    resolver = Resolver(Endpoint("model.internal", 9001), 60.0, lambda endpoint, addresses: None)
     with caplog.at_level(logging.WARNING):
-        running = asyncio.get_running_loop().create_task(resolver.run())
-        await soon(resolver.first.wait())
+        await soon(resolving("model.internal").first.wait())
     assert caplog.text.count("cannot resolve model.internal") == 1
-    resolver.stop()
-    await soon(running)
