@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -22,7 +22,7 @@ from .dns import Names
 from .http1.downstream import ServerConnection
 from .lane import Lane
 from .pipeline import LiveExchange
-from .pool import BackendPool, tls_context
+from .pool import BackendPool
 from .rescue import status_of
 from .telemetry.account import Waiting
 from .telemetry.count import NEVER
@@ -30,6 +30,7 @@ from .telemetry.slowness import Slowness
 from .telemetry.stats import SPANS_BEYOND_RATE, Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
 from .timers import Wheel
+from .tls import Contexts
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,9 @@ class DataPlane:
         self._slowness = Slowness(self.wheel, stats.calls)
         self.teller: Teller | None = None  # None: control is told of no exchange
         self._tasks: set[asyncio.Task[None]] = set()
-        self._contexts: dict[Tls, ssl.SSLContext] = {}
+        self.contexts: dict[Tls, ssl.SSLContext] = {}  # of the snapshot's endpoints
+        self._contexts = Contexts()
+        self._prepared: tuple[Snapshot, dict[Tls, ssl.SSLContext]] | None = None
         self._digits = b""
         self._digits_used = 0
         self._emptied = asyncio.Event()
@@ -162,9 +165,19 @@ class DataPlane:
 
     # Configuration.
 
+    def preparing(self, snapshot: Snapshot) -> Generator[None, None, None]:
+        """Make what its connections will need, pausing for the loop. Raises OSError for unreadable certificates."""
+        endpoints = (each for backend in snapshot.backends.values() for each in backend.endpoints)
+        contexts = yield from self._contexts.making({each.tls for each in endpoints if each.tls is not None})
+        self._prepared = snapshot, contexts
+
     def apply(self, snapshot: Snapshot) -> None:
         """Serve by this snapshot from now on; exchanges under way finish by theirs."""
-        self._contexts.clear()  # certificates may have been renewed
+        if self._prepared is None or self._prepared[0] is not snapshot:
+            for _ in self.preparing(snapshot):
+                pass
+        assert self._prepared is not None
+        (_, self.contexts), self._prepared = self._prepared, None
         pools: dict[str, BackendPool] = {}
         for name, backend in snapshot.backends.items():
             pool = self.pools.get(name)
@@ -327,13 +340,6 @@ class DataPlane:
             at = 0
         self._digits_used = at + count
         return at
-
-    def tls_context(self, tls: Tls) -> ssl.SSLContext:
-        """The context of these settings, made once. Raises OSError for unreadable files."""
-        context = self._contexts.get(tls)
-        if context is None:
-            context = self._contexts[tls] = tls_context(tls)
-        return context
 
     def date(self) -> bytes:
         """The Date of an answer, RFC 9110 section 6.6.1, made anew once a second."""

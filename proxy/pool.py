@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..config.snapshot import Backend, Endpoint, Tls
+from ..config.snapshot import Backend, Endpoint
 from ..filters.api import Failure
 from . import balance
 from .dns import Resolver, Use, is_literal
@@ -57,8 +57,8 @@ class Target:
     """
 
     __slots__ = (
-        "address", "backend", "connecting", "down_until", "endpoint", "failures", "gone", "idle", "in_flight", "label",
-        "open", "pool",
+        "address", "backend", "connecting", "context", "down_until", "endpoint", "failures", "gone", "idle",
+        "in_flight", "label", "open", "pool",
     )  # fmt: skip
 
     def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str, backend: Backend) -> None:
@@ -66,6 +66,7 @@ class Target:
         self.endpoint = endpoint
         self.address = address
         self.backend = backend
+        self.context: ssl.SSLContext | None = None  # of TLS
         self.label = endpoint.label if address in (endpoint.host, "") else f"{endpoint.label} ({address})"
         self.idle: list[ClientConnection] = []
         self.open = 0
@@ -141,7 +142,7 @@ class Target:
     async def open_connection(self, plane: DataPlane) -> ClientConnection:
         """A new connection. Raises OSError (ssl.SSLError among them) or TimeoutError."""
         loop, tls, endpoint = plane.loop, self.endpoint.tls, self.endpoint
-        context = plane.tls_context(tls) if tls is not None else None
+        context = self.context
         name = (tls.server_name or endpoint.host) if tls is not None else None
 
         def protocol() -> Any:  # a Protocol by its methods: a compiled class cannot inherit from asyncio's
@@ -375,20 +376,14 @@ class BackendPool:
             for address in resolver.addresses if resolver is not None else (endpoint.host,):
                 target = known.pop((endpoint, address), None) or Target(self, endpoint, address, self.backend)
                 target.backend = self.backend
+                if endpoint.tls is not None:
+                    target.context = self._plane.contexts[endpoint.tls]
                 targets.append(target)
         self.targets = targets
         for target in known.values():
             target.gone = True
             for connection in list(target.idle):
                 connection.discard(abort=False)
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """A verifying client context. Raises OSError for unreadable files."""
-    context = ssl.create_default_context(cafile=tls.ca)
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context
 
 
 def _why(error: BaseException) -> str:

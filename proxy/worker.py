@@ -88,7 +88,10 @@ class Worker:
     async def _build(self, order: messages.Build) -> None:
         error: str | None = None
         try:
-            self._next = await self._compiled(order)
+            snapshot = await self._compiled(order)
+            for _ in self._plane.preparing(snapshot):
+                await self._turn()
+            self._next = snapshot
         except Exception as problem:
             logger.exception("cannot build configuration v%d", order.version)
             error = f"{type(problem).__name__}: {problem}"
@@ -108,9 +111,12 @@ class Worker:
                 next(steps)
             except StopIteration as built:
                 return cast(Snapshot, built.value)
-            turn = self._loop.create_future()
-            self._loop.call_soon(turn.set_result, None)
-            await turn
+            await self._turn()
+
+    async def _turn(self) -> None:
+        turn = self._loop.create_future()
+        self._loop.call_soon(turn.set_result, None)
+        await turn
 
     def _discard(self) -> None:
         self._next = None

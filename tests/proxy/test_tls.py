@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.kit.certificates import Authority, Certificate
-from tests.kit.configured import configured, document
+from tests.kit.configured import configured, document, snapshot_of
 from tests.kit.conversation import Message, on_the_loop, upstream
 
 POST = b"POST /v2/models/iris/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecret"
@@ -84,6 +85,39 @@ async def test_one_that_does_not_gets_not_a_byte(
     assert b'"connect_failed"' in answer.body
     assert why.encode() not in answer.body, "that is for the operator"
     assert why in caplog.text
+
+
+@on_the_loop
+async def test_no_connection_reads_certificates(papers: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = {"ca": str(papers.ours.ca)}
+    async with upstream(tls=papers.ours.server(papers.good)) as backend:
+        async with configured(document([backend.url], backend={"tls": tls, "keep_alive": "0s"})) as proxy:
+            monkeypatch.delattr(ssl, "create_default_context")
+            for _ in range(2):
+                client = await proxy.connect()
+                client.send(POST)
+                call, _ = await backend.call()
+                call.send(OK)
+                assert (await client.message()).status == 200
+
+
+@on_the_loop
+async def test_a_reload_reads_those_that_changed(papers: Certificates, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    shutil.copy(papers.others.ca, ca)
+    async with upstream(tls=papers.ours.server(papers.good)) as backend:
+        text = document([backend.url, "https://127.0.0.1:9"], backend={"tls": {"ca": str(ca)}})
+        async with configured(text) as proxy:
+            (first,) = proxy.plane.contexts.values()
+            proxy.plane.apply(snapshot_of(text, proxy.plane))
+            assert [*proxy.plane.contexts.values()] == [first], "nothing was read again"
+            shutil.copy(papers.ours.ca, ca)
+            proxy.plane.apply(snapshot_of(text, proxy.plane))
+            client = await proxy.connect()
+            client.send(POST)
+            call, _ = await backend.call()
+            call.send(OK)
+            assert (await client.message()).status == 200
 
 
 @pytest.mark.parametrize("name", ["model.internal", None])

@@ -17,6 +17,7 @@ from understudy.proxy.channel import DROP_ABOVE_BYTES, Channel
 from understudy.proxy.telemetry.records import FailedExchange
 from understudy.proxy.worker import Worker
 
+from tests.kit.certificates import Authority
 from tests.kit.conversation import on_the_loop, soon
 from tests.kit.held import held_backend
 from tests.kit.program import running
@@ -143,6 +144,20 @@ def test_a_version_it_cannot_build_is_answered_with_the_reason() -> None:
     hand.order(messages.Build(2, wire(), 1, "/"))
     assert hand.notice() == messages.Built(2)
     assert "control has gone" in hand.end()
+
+
+def test_a_certificate_that_is_gone_by_then_is_a_reason_too(tmp_path: Path) -> None:
+    ca = Authority(tmp_path).ca
+    text = CONFIG.replace("[URL]", f"['https://127.0.0.1:9'], tls: {{ca: {ca}}}")
+    loaded = load_bytes(text.encode(), file="f", base="/")
+    assert not loaded.mistakes
+    ca.unlink()
+    hand = Hand()
+    hand.order(messages.Build(1, loaded.wire, 1, "/"))
+    notice = hand.notice()
+    assert isinstance(notice, messages.Built)
+    assert notice.error is not None and str(ca) in notice.error
+    hand.end()
 
 
 @on_the_loop
