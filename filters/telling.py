@@ -58,7 +58,8 @@ def path_words(owner: Match | Condition) -> str:
 def value_words(subject: str, name: str, test: str | ValueMatch, values: list[bytes]) -> str:
     """What was found of a header, cookie or parameter, and what was wanted."""
     found = " and ".join(json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False) for value in values)
-    condition = Condition(**{subject: name}, **msgspec.structs.asdict(value_match(test)))
+    about: dict[str, Any] = {subject: name, **msgspec.structs.asdict(value_match(test))}
+    condition = Condition(**about)
     return f"{subject} {name} is {found or 'absent'}, wanted {_on_one_line(condition, without=subject)}"
 
 
