@@ -106,8 +106,8 @@ def _over(lab: Lab, pair: list[Subject], counts: Counts) -> dict[str, float]:
         for subject in pair[:: -1 if turn % 2 else 1]:
             found = _round(lab, subject, counts, lab.options.window_s)
             costs[subject.name].append(found["cpu_us_per_request"])
-    found = paired_difference(*costs.values())
-    return {"over_untraced_us": found.estimate, "over_untraced_low": found.low, "over_untraced_high": found.high}
+    over = paired_difference(costs[pair[0].name], costs[pair[1].name])
+    return {"over_untraced_us": over.estimate, "over_untraced_low": over.low, "over_untraced_high": over.high}
 
 
 def _round(lab: Lab, subject: Subject, counts: Counts, seconds: float) -> dict[str, float]:
