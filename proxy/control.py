@@ -107,7 +107,7 @@ class Control:
         await self._drain(asked.why)
 
     def ask_reload(self) -> asyncio.Future[Sequence[str]] | None:
-        """Have the file read again. The future gets the mistakes; it is never set when a drain comes first.
+        """Have the file read again. The future gets the mistakes, a drain that comes first among them.
 
         None when many reloads are waiting already.
         """
@@ -121,6 +121,7 @@ class Control:
         """Begin to end. Asked again, nothing more happens."""
         if not self._ends:
             self._ends = True
+            self.supervisor.refuse_new()  # the end waits for no reload
             self._asked.put_nowait(Drain(why))
 
     def begin_epoch(self, why: Why) -> None:
@@ -178,7 +179,7 @@ class Control:
         sys.stderr.flush()
 
     async def _reload(self, asked: Reload) -> None:
-        mistakes = await self.configuration.reload()
+        mistakes = ["the program is draining"] if self._ends else await self.configuration.reload()
         if not asked.done.done():
             asked.done.set_result(mistakes)
 

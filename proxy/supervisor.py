@@ -2,6 +2,8 @@
 
 A configuration reaches the workers in two steps: all build it, then all swap to it; one that cannot build it rejects it
 for all. A worker that dies is replaced by a fresh interpreter at once, and ever later when it keeps dying young.
+
+Whatever happens, one step looks at what should be and what is, and does what is missing: `Supervisor._reconcile`.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import asyncio
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from . import messages
 from .comparison.epochs import Epochs
@@ -21,6 +23,7 @@ from .telemetry.records import Record
 from .telemetry.totals import Totals
 from .worker_process import WorkerProcess
 
+START_WITHIN_S = 10.0  # where no worker lives, one must come about so soon to build what is new
 BUILD_WITHIN_S = 60.0
 SILENT_TICKS = 30  # a worker reports every second; one that is silent for so long is hung
 YOUNG_S = 10.0
@@ -46,8 +49,32 @@ class Rejected(Exception):
     """A worker could not build the configuration: nobody serves by it. The message says which and why."""
 
 
+@dataclass(slots=True)
+class Proposal:
+    """A generation that is not decided yet. Mutable state: the workers that were asked to build it."""
+
+    generation: Generation
+    builders: list[WorkerProcess] = field(default_factory=list)
+
+    @property
+    def settled(self) -> bool:
+        """Whether one has said why not, or all have built it."""
+        return any(self._refusals()) or all(worker.answered for worker in self.builders)
+
+    def problems(self) -> list[str]:
+        """Why it cannot be served, by worker; when that was waited for no longer, who said nothing."""
+        silent = (f"{worker.name}: did not answer in time" for worker in self.builders if not worker.answered)
+        return list(self._refusals()) or list(silent)
+
+    def _refusals(self) -> Iterator[str]:
+        return (f"{worker.name}: {why}" for worker in self.builders if (why := worker.why_not()))
+
+
 class Supervisor:
-    """Mutable state: the workers by slot, the generation that they serve, and how often each slot died young."""
+    """Mutable state: the workers by slot (what each was asked and has said is its own: worker_process.py); the
+    generation that they serve, and the one that they build; which empty slots pause before the next try, and how often
+    each failed young; whether nothing new is taken any more (`_refusing`), or no worker started (`_ending`).
+    """
 
     def __init__(
         self,
@@ -69,8 +96,12 @@ class Supervisor:
         self.workers: dict[int, WorkerProcess] = {}
         self.restarts = 0
         self._current: Generation | None = None
+        self._proposed: Proposal | None = None
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._young_deaths = dict.fromkeys(range(wanted), 0)
         self._deaths_s: deque[float] = deque(maxlen=100)
+        self._why_none = ""  # the last worker that could not be started
+        self._refusing = False
         self._ending = False
         self._waiting: list[asyncio.Future[None]] = []
         loop.call_later(1.0, self._tick)
@@ -88,44 +119,61 @@ class Supervisor:
     async def introduce(self, generation: Generation, decided: Callable[[], None] = lambda: None) -> None:
         """Have every worker build the generation, then swap to it. Returns when all serve by it, or die over it.
 
-        `decided` is called when all have built it, before the first one serves by it.
+        `decided` is called when all have built it, at least one, before the first one serves by it.
 
-        Raises Rejected when one could not build it, or died while it did; then all serve as before.
+        Raises Rejected when one could not build it, or died while it did, or none could be started, or `refuse_new` was
+        called; then all serve as before.
         """
-        for slot in range(self.wanted):
-            if self._current is None:
-                self._start(slot)
-        workers = list(self.workers.values())
-        for worker in workers:
-            self._send_build(worker, generation, generation.fresh)
-        version = generation.version
+        proposal = self._proposed = Proposal(generation)
+        self._forget_pauses()  # it may be the remedy of what the workers die of
         try:
-            async with asyncio.timeout(BUILD_WITHIN_S):
-                await self._until(lambda: all(worker.answered(version) for worker in workers))
-        except TimeoutError:
-            logger.error("no answer to configuration v%d within %d s", version, BUILD_WITHIN_S)
-        problems = [f"{worker.name}: {worker.why_not(version)}" for worker in workers if worker.why_not(version)]
-        if problems:
-            for worker in workers:
-                worker.send(messages.Discard(version))
-            raise Rejected("; ".join(problems))
+            self._reconcile()
+            await self._built(proposal)
+        except BaseException:
+            self._proposed = None
+            for worker in proposal.builders:
+                worker.discard(generation.version)
+            self._reconcile()
+            raise
         first = self._current is None
-        self._current = generation
+        self._current, self._proposed = generation, None
         decided()
-        for worker in workers:
-            worker.send(messages.Swap(version, list(generation.sockets)))
+        self._reconcile()
         try:
             async with asyncio.timeout(SWAP_WITHIN_S):
-                await self._until(lambda: self.serving == self.wanted or self._ending)
+                await self._until(lambda: self.serving == self.wanted or self._refusing)
         except TimeoutError:
+            version = generation.version
             logger.error("only %d of %d workers serve configuration v%d", self.serving, self.wanted, version)
             if first and not self.serving:
                 raise Rejected("no worker could serve it; the log above says more") from None
 
+    async def _built(self, proposal: Proposal) -> None:
+        """Wait until all that could be started have built it. Raises Rejected."""
+        try:
+            async with asyncio.timeout(START_WITHIN_S):
+                await self._until(lambda: bool(proposal.builders) or self._refusing)
+            async with asyncio.timeout(BUILD_WITHIN_S):
+                await self._until(lambda: proposal.settled or self._refusing)
+        except TimeoutError:
+            logger.error("configuration v%d was not built in time", proposal.generation.version)
+        if self._refusing:
+            raise Rejected("the program is about to end")
+        if not proposal.builders:
+            raise Rejected(f"no worker lives, and none could be started: {self._why_none}")
+        problems = proposal.problems()
+        if problems:
+            raise Rejected("; ".join(problems))
+
+    def refuse_new(self) -> None:
+        """Take no configuration any more: one that is not decided yet is rejected at once, nobody waits for a swap."""
+        self._refusing = True
+        self._wake()
+
     async def drain(self, grace_s: float) -> None:
         """Let every worker finish within the time and exit; kill what is left after it."""
         self._ending = True
-        self._wake()
+        self.refuse_new()
         for worker in self.workers.values():
             worker.send(messages.Drain(float(grace_s)))
         try:
@@ -145,23 +193,40 @@ class Supervisor:
         self._ending = True
         for worker in self.workers.values():
             worker.kill()
+        self.refuse_new()
+
+    def _reconcile(self) -> None:
+        """Start the workers that are missing, and bring every one to what is proposed, else to what is served."""
+        proposal = self._proposed
+        goal = proposal.generation if proposal else self._current
+        if self._ending or goal is None:
+            return
+        for slot in range(self.wanted):
+            if slot not in self.workers and slot not in self._pauses:
+                self._start(slot)
+        for worker in list(self.workers.values()):  # one may turn out to be gone
+            if worker.asked_version != goal.version:
+                self._have_built(worker, goal)
+                if proposal is not None:
+                    proposal.builders.append(worker)
+            if proposal is None and worker.told_version != goal.version:
+                worker.swap(goal.version, list(goal.sockets))
         self._wake()
 
     def _start(self, slot: int) -> None:
-        if self._ending:
-            return
-        worker = WorkerProcess(self._loop, slot, on_notice=self._on_notice, on_death=self._on_death)
-        self.workers[slot] = worker
-        generation = self._current
-        if generation is not None:  # a replacement: nobody waits for it, so it may swap as soon as it has built
-            self._send_build(worker, generation, generation.sockets.keys())
-            worker.send(messages.Swap(generation.version, list(generation.sockets)))
+        try:
+            self.workers[slot] = WorkerProcess(self._loop, slot, on_notice=self._on_notice, on_death=self._on_death)
+        except OSError as problem:  # no process, memory or descriptor is left: for now
+            self._why_none = str(problem)
+            delay_s = max(FIRST_DELAY_S, self._delay_s(slot, 0.0))
+            logger.error("worker-%d cannot be started: %s; tried again in %.1f s", slot, problem, delay_s)
+            self._pause(slot, delay_s)
 
-    def _send_build(self, worker: WorkerProcess, generation: Generation, sockets: Iterable[str]) -> None:
-        for name in sockets:
-            worker.send_socket(name, generation.sockets[name])
-        each = generation
-        worker.send(messages.Build(each.version, each.document, self.wanted, each.base, each.secret))
+    def _have_built(self, worker: WorkerProcess, goal: Generation) -> None:
+        follows = self._current is not None and worker.told_version == self._current.version
+        for name in goal.fresh if follows else goal.sockets:
+            worker.send_socket(name, goal.sockets[name])
+        worker.build(messages.Build(goal.version, goal.document, self.wanted, goal.base, goal.secret))
 
     def _on_notice(self, worker: WorkerProcess, notice: messages.Notice) -> None:
         match notice:
@@ -171,7 +236,7 @@ class Supervisor:
                 self._failures.take(worker.slot, notice)
                 self._epochs.take(notice.pairs)
                 self._told(notice.batch)
-            case messages.Built(error=str(error)) if self._current and notice.version == self._current.version:
+            case messages.Built(error=str(error)) if worker.answered and self._is_current(notice.version):
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()
             case messages.Serving():
@@ -188,21 +253,37 @@ class Supervisor:
             return
         self.restarts += 1
         self._deaths_s.append(time.monotonic())
-        delay_s = self._delay_s(worker)
+        delay_s = self._delay_s(worker.slot, worker.age_s)
         logger.error(
             "%s (pid %d) %s after %.1f s: replaced %s", worker.name, worker.pid, how, worker.age_s,
             f"in {delay_s:.1f} s" if delay_s else "at once",
         )  # fmt: skip
         if delay_s:
-            self._loop.call_later(delay_s, self._start, worker.slot)
-        else:
-            self._start(worker.slot)
+            self._pause(worker.slot, delay_s)
+        if self._proposed is None:  # else it is rejected for this death, and then they are reconciled
+            self._reconcile()
 
-    def _delay_s(self, worker: WorkerProcess) -> float:
+    def _is_current(self, version: int) -> bool:
+        return self._proposed is None and self._current is not None and self._current.version == version
+
+    def _delay_s(self, slot: int, age_s: float) -> float:
         """0 for the first death; doubling while a slot's workers die within `YOUNG_S` of their start."""
-        deaths = self._young_deaths[worker.slot] + 1 if worker.age_s < YOUNG_S else 0
-        self._young_deaths[worker.slot] = deaths
+        deaths = self._young_deaths[slot] + 1 if age_s < YOUNG_S else 0
+        self._young_deaths[slot] = deaths
         return 0.0 if deaths <= 1 else min(FIRST_DELAY_S * 2 ** (deaths - 2), MOST_DELAY_S)
+
+    def _pause(self, slot: int, delay_s: float) -> None:
+        def over() -> None:
+            del self._pauses[slot]
+            self._reconcile()
+
+        self._pauses[slot] = self._loop.call_later(delay_s, over)
+
+    def _forget_pauses(self) -> None:
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
+        self._young_deaths = dict.fromkeys(range(self.wanted), 0)
 
     def _tick(self) -> None:
         self._loop.call_later(1.0, self._tick)
@@ -211,6 +292,7 @@ class Supervisor:
             if worker.silent_ticks == self._silent_ticks and not self._ending:
                 logger.error("%s (pid %d) is silent for %d s: killed", worker.name, worker.pid, self._silent_ticks)
                 worker.kill()
+        self._reconcile()
 
     async def changed(self) -> None:
         """Wait until a worker says something, dies, or all are to end."""

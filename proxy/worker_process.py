@@ -23,7 +23,8 @@ REAP_KILL_AFTER = 200  # a process that closed its channel but lives on after a 
 class WorkerProcess:
     """A fresh interpreter in its own process group, so that no terminal's signal reaches it.
 
-    Mutable state: what the worker said (`serving_version`, `built_version`, `error`), and whether it is `dead`.
+    Mutable state: what it was asked last (`asked_version` to build, `told_version` to swap to), what it said
+    (`serving_version`, `error`) and owes (`_owed`), and whether it is `dead`.
     """
 
     def __init__(
@@ -34,10 +35,13 @@ class WorkerProcess:
         on_notice: Callable[[WorkerProcess, messages.Notice], None],
         on_death: Callable[[WorkerProcess, str], None],
     ) -> None:
+        """Start it. Raises OSError when the system gives no process, memory or descriptor more."""
         self.slot = slot
         self.name = f"worker-{slot}"
+        self.asked_version = 0
+        self.told_version = 0
         self.serving_version = 0
-        self.built_version = 0
+        self._owed = 0  # answers to `build`: a version that was refused has its number again
         self.error: str | None = None
         self.dead = False
         self.silent_ticks = 0
@@ -48,12 +52,16 @@ class WorkerProcess:
         self._on_death = on_death
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = giving_way.start(
-                [sys.executable, "-P", "-m", "understudy.proxy.worker", str(theirs.fileno()), self.name],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
+            try:
+                self._process = giving_way.start(
+                    [sys.executable, "-P", "-m", "understudy.proxy.worker", str(theirs.fileno()), self.name],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,
+                )
+            except BaseException:
+                ours.close()
+                raise
         self._channel = Channel(loop, ours, self._on_frame, self._on_close)
 
     @property
@@ -66,17 +74,32 @@ class WorkerProcess:
         """Since it was started."""
         return time.monotonic() - self.started_s
 
-    def answered(self, version: int) -> bool:
-        """Whether it has built the version, has said why not, or never will."""
-        return self.dead or self.built_version == version
+    @property
+    def answered(self) -> bool:
+        """Whether it has built what it was asked for last, has said why not, or never will."""
+        return self.dead or not self._owed
 
-    def why_not(self, version: int) -> str | None:
-        """Why it cannot serve the version; None when it can."""
+    def why_not(self) -> str | None:
+        """Why it cannot serve what it was asked to build last; None when it can, or has not said so yet."""
         if self.dead:
             return "died while it built the configuration"
-        if self.built_version != version:
-            return "did not answer in time"
-        return self.error
+        return None if self._owed else self.error
+
+    def build(self, order: messages.Build) -> None:
+        """Have it build a version; it serves as before until `swap`."""
+        self.asked_version = order.version
+        self._owed += 1
+        self.send(order)
+
+    def swap(self, version: int, listeners: list[str]) -> None:
+        """Have it serve by what it built, on these listeners and no others."""
+        self.told_version = version
+        self.send(messages.Swap(version, listeners))
+
+    def discard(self, version: int) -> None:
+        """Have it forget what it built and what came for it: it is where it said last that it serves."""
+        self.asked_version = self.told_version = self.serving_version
+        self.send(messages.Discard(version))
 
     def send(self, order: messages.Order) -> None:
         """Send an order; nothing happens when the worker is dead, for its death is told by `on_death`."""
@@ -100,7 +123,7 @@ class WorkerProcess:
             return
         match notice:
             case messages.Built():
-                self.built_version, self.error = notice.version, notice.error
+                self._owed, self.error = self._owed - 1, notice.error
             case messages.Serving():
                 self.serving_version = notice.version
             case messages.Report():

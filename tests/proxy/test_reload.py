@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -127,3 +128,36 @@ def test_a_listener_that_cannot_be_bound_refuses_the_file_with_key_and_line(
         assert code == 1
         assert f"understudy.yaml:2: listeners.ingress.bind: cannot listen on {bind}: No such file or directory" in said
         assert get(program.url("ingress") + "/x")[0] == 200
+
+
+def test_a_worker_that_is_killed_during_a_reload_refuses_it_and_the_next_one_is_served_by_all(
+    backend: HeldBackend, tmp_path: Path
+) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        held, _ = worker_pids(program)
+
+        def refused_for_a_kill() -> bool:
+            for pid in set(worker_pids(program)) - {held}:
+                os.kill(pid, signal.SIGKILL)
+            return "v1 serves on: worker-1: died while it built the configuration" in program.stderr
+
+        write(tmp_path, backend, "path_prefix: /", "path_prefix: /only")
+        os.kill(held, signal.SIGSTOP)
+        program.signal(signal.SIGHUP)
+        until(refused_for_a_kill)
+        os.kill(held, signal.SIGCONT)
+        until(lambda: status(program)["workers_serving"] == 2)
+        assert "version 2" in reload(program, tmp_path)[1]
+        answers = [get(program.url("ingress") + "/x")[0] for _ in range(40)]
+        assert answers == [404] * 40
+
+
+def test_sigterm_does_not_wait_for_a_reload(backend: HeldBackend, tmp_path: Path) -> None:
+    with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
+        held, _ = worker_pids(program)
+        os.kill(held, signal.SIGSTOP)
+        program.signal(signal.SIGHUP)
+        program.signal(signal.SIGTERM)
+        program.wait_line("draining (SIGTERM)")
+        os.kill(held, signal.SIGCONT)
+        assert program.wait_exit() == 0

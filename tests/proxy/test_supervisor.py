@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from understudy.config.load import load_bytes
+from understudy.proxy import giving_way
 from understudy.proxy.comparison.epochs import Epochs
 from understudy.proxy.supervisor import Generation, Rejected, Supervisor
 from understudy.proxy.telemetry.failures import Failures
@@ -28,18 +32,20 @@ routes:
 """
 
 
-def generation(folder: Path, sock: socket.socket, version: int = 1) -> Generation:
+def generation(folder: Path, sock: socket.socket, version: int = 1, config: str = CONFIG) -> Generation:
     (folder / "secret").write_text("s")
-    loaded = load_bytes(CONFIG.encode(), file="understudy.yaml", base=str(folder))
+    loaded = load_bytes(config.encode(), file="understudy.yaml", base=str(folder))
     assert not loaded.mistakes, loaded.mistakes
     return Generation(version, loaded.wire, str(folder), bytes(32), {"ingress": sock}, frozenset({"ingress"}))
 
 
-def supervised(scenario: Callable[[Supervisor, socket.socket], Awaitable[None]], silent_ticks: int = 30) -> None:
-    """Run the scenario over one supervisor of one worker, and see to it that nothing is left."""
+def supervised(
+    scenario: Callable[[Supervisor, socket.socket], Awaitable[None]], silent_ticks: int = 30, workers: int = 1
+) -> None:
+    """Run the scenario over one supervisor, of one worker mostly, and see to it that nothing is left."""
 
     async def main() -> None:
-        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), Failures(), Epochs(), 1, silent_ticks)
+        supervisor = Supervisor(asyncio.get_running_loop(), Totals(), Failures(), Epochs(), workers, silent_ticks)
         with socket.create_server(("127.0.0.1", 0)) as sock:
             try:
                 async with asyncio.timeout(30):
@@ -54,6 +60,27 @@ def supervised(scenario: Callable[[Supervisor, socket.socket], Awaitable[None]],
 async def serving(supervisor: Supervisor) -> None:
     while supervisor.serving < supervisor.wanted:
         await supervisor.changed()
+
+
+async def dies(supervisor: Supervisor, slot: int = 0) -> None:
+    """Kill the slot's worker, and wait until that is known."""
+    restarts = supervisor.restarts
+    os.kill(supervisor.workers[slot].pid, signal.SIGKILL)
+    while supervisor.restarts == restarts:
+        await supervisor.changed()
+
+
+def starts_fail(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The system has no process left for so many starts of a worker."""
+    begin, left = giving_way.start, [times]
+
+    def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return begin(argv, **options)
+
+    monkeypatch.setattr(giving_way, "start", start)
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
@@ -76,15 +103,107 @@ def test_a_worker_that_keeps_dying_young_is_replaced_ever_later(
         await supervisor.introduce(generation(tmp_path, sock))
         for _ in range(3):
             await serving(supervisor)
-            os.kill(supervisor.workers[0].pid, signal.SIGKILL)
-            restarts = supervisor.restarts
-            while supervisor.restarts == restarts:
-                await supervisor.changed()
+            await dies(supervisor)
         await serving(supervisor)
 
     supervised(scenario)
     replaced = [line.rpartition("replaced ")[2] for line in caplog.messages if "replaced" in line]
     assert replaced == ["at once", "in 0.1 s", "in 0.2 s"]
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        await supervisor.introduce(generation(tmp_path, sock))
+        starts_fail(monkeypatch, times=2)
+        await dies(supervisor)
+        assert not supervisor.workers
+        await serving(supervisor)
+
+    supervised(scenario)
+    tried = [line for line in caplog.messages if "cannot be started" in line]
+    why = "worker-0 cannot be started: [Errno 11] Resource temporarily unavailable; tried again in"
+    assert tried == [f"{why} 0.1 s", f"{why} 0.2 s"]
+
+
+def test_a_worker_that_starts_while_the_others_build_builds_and_serves_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        await supervisor.introduce(generation(tmp_path, sock))
+        slow = supervisor.workers[0].pid
+        os.kill(slow, signal.SIGSTOP)
+        starts_fail(monkeypatch, times=2)
+        await dies(supervisor, slot=1)
+        config = CONFIG.replace("0}}", "0}, extra: {bind: 127.0.0.1:0}}")
+        second = generation(tmp_path, sock, version=2, config=config)
+        second = replace(second, sockets={"ingress": sock, "extra": sock}, fresh=frozenset({"extra"}))
+        introduced = asyncio.gather(supervisor.introduce(second))
+        while 1 not in supervisor.workers:
+            await supervisor.changed()
+        os.kill(slow, signal.SIGCONT)
+        await introduced
+        assert [supervisor.workers[slot].serving_version for slot in range(2)] == [2, 2]
+        assert supervisor.restarts == 1
+
+    supervised(scenario, workers=2)
+
+
+def test_where_no_worker_lives_one_is_started_to_build_before_a_configuration_is_accepted(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        await supervisor.introduce(generation(tmp_path, sock))
+        await dies(supervisor)
+        (tmp_path / "secret").unlink()
+        while supervisor.workers:  # the replacement cannot build either, and the next one comes later
+            await supervisor.changed()
+        broken = replace(generation(tmp_path, sock, version=2), base="/nowhere")
+        with pytest.raises(Rejected, match=r"worker-0: .*secret.* cannot be read"):
+            await supervisor.introduce(broken)
+        await serving(supervisor)
+        assert supervisor.workers[0].serving_version == 1
+
+    supervised(scenario)
+
+
+def test_where_none_can_be_started_in_time_the_configuration_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.proxy.supervisor.START_WITHIN_S", 0.5)
+
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        starts_fail(monkeypatch, times=100)
+        with pytest.raises(Rejected, match=r"no worker lives, and none could be started: .* temporarily unavailable"):
+            await supervisor.introduce(generation(tmp_path, sock))
+
+    supervised(scenario)
+
+
+def test_a_new_configuration_is_the_remedy_of_workers_that_cannot_build_the_former(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        await supervisor.introduce(generation(tmp_path, sock))
+        (tmp_path / "secret").unlink()
+        await dies(supervisor)
+        (tmp_path / "mended").mkdir()
+        mended = generation(tmp_path / "mended", sock, version=2)
+        await supervisor.introduce(replace(mended, fresh=frozenset()))
+        assert supervisor.workers[0].serving_version == 2
+
+    supervised(scenario)
+
+
+def test_nobody_waits_for_a_configuration_once_the_end_was_asked_for(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        await supervisor.introduce(generation(tmp_path, sock))
+        os.kill(supervisor.workers[0].pid, signal.SIGSTOP)
+        introduced = asyncio.gather(supervisor.introduce(generation(tmp_path, sock, version=2)), return_exceptions=True)
+        supervisor.refuse_new()
+        (result,) = await introduced
+        assert str(result) == "the program is about to end"
+        os.kill(supervisor.workers[0].pid, signal.SIGCONT)
+        await supervisor.drain(5.0)
+
+    supervised(scenario)
 
 
 def test_a_configuration_no_worker_can_build_is_rejected_and_the_former_serves_on(tmp_path: Path) -> None:
@@ -97,8 +216,8 @@ def test_a_configuration_no_worker_can_build_is_rejected_and_the_former_serves_o
         with pytest.raises(Rejected, match=r"worker-0: .*secret.* cannot be read: No such file"):
             await supervisor.introduce(broken)
         assert (worker.serving_version, supervisor.serving) == (1, 1)
-        await supervisor.introduce(generation(tmp_path, sock, version=3))
-        assert (worker.serving_version, supervisor.serving, supervisor.restarts) == (3, 1, 0)
+        await supervisor.introduce(generation(tmp_path, sock, version=2))  # the number is free, the refusal forgotten
+        assert (worker.serving_version, supervisor.serving, supervisor.restarts) == (2, 1, 0)
 
     supervised(scenario)
 
