@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -73,6 +73,8 @@ def status(options: argparse.Namespace) -> int:
 
         return merged.answer(options)
     url = _admin_url(options)
+    if url is None:
+        return 1
     result = _show_status(url, options)
     if not options.watch or result == UNREACHABLE:
         return result
@@ -91,32 +93,38 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def drain(options: argparse.Namespace) -> int:
-    """0 when draining has begun, 2 unreachable."""
+    """0 when draining has begun, 1 when that was refused or the file has mistakes, 2 unreachable."""
     return _post(options, "/drain", admin_client.TIMEOUT_S)
 
 
 def _load(path: str) -> Loaded | None:
     """Say mistakes and warnings on stderr; None when there are mistakes."""
-    from ..config.load import load
-
-    loaded = load(path)
-    for mistake in loaded.mistakes:
-        print(mistake, file=sys.stderr)
+    loaded = _read(path)
     for warning in loaded.warnings:
         print(f"{warning} (warning)", file=sys.stderr)
     return None if loaded.mistakes else loaded
 
 
-def _admin_url(options: argparse.Namespace) -> str:
-    """`--admin`, else the file's address, else the environment's, else the default."""
+def _read(path: str) -> Loaded:
+    """Say the mistakes on stderr."""
+    from ..config.load import load
+
+    loaded = load(path)
+    for mistake in loaded.mistakes:
+        print(mistake, file=sys.stderr)
+    return loaded
+
+
+def _admin_url(options: argparse.Namespace) -> str | None:
+    """`--admin`, else the file's address, else the environment's, else the default.
+
+    None where a file was named and has mistakes, which are said: another program than the one meant may run elsewhere.
+    """
     if options.admin:
         return str(options.admin)
     if getattr(options, "config", None):
-        from ..config.load import load
-
-        document = load(options.config).document
-        if document is not None:
-            return document.admin.bind
+        document = _read(options.config).document
+        return document.admin.bind if document is not None else None
     return os.environ.get("UNDERSTUDY_ADMIN") or admin_client.DEFAULT_URL
 
 
@@ -141,7 +149,7 @@ def _show_status(url: str, options: argparse.Namespace) -> int:
         print(f"understudy: {problem}", file=sys.stderr)
         return UNREACHABLE
     except msgspec.DecodeError:
-        print(f"understudy: that is no admin API of understudy: it answered {answer.status}", file=sys.stderr)
+        _say_refusal(answer)
         return UNREACHABLE
     if not options.json:
         text = (CLEAR_SCREEN if options.watch and sys.stdout.isatty() else "") + screen(found)
@@ -154,22 +162,37 @@ def _show_status(url: str, options: argparse.Namespace) -> int:
 
 
 def _post(options: argparse.Namespace, path: str, timeout_s: float) -> int:
+    url = _admin_url(options)
+    if url is None:
+        return 1
     try:
-        answer = admin_client.ask(_admin_url(options), "POST", path, timeout_s)
+        answer = admin_client.ask(url, "POST", path, timeout_s)
     except admin_client.Unreachable as problem:
         print(f"understudy: {problem}", file=sys.stderr)
         return UNREACHABLE
-    try:
-        body = msgspec.json.decode(answer.body, type=dict)
-    except msgspec.DecodeError:
-        body = {}
-    if answer.status < 300:
-        warnings = body.pop("warnings", ())
-        print(" ".join(f"{name} {value}" for name, value in body.items() if value))
-        for warning in warnings:
-            print(f"{warning} (warning)", file=sys.stderr)
-        return 0
-    print(f"understudy: {answer.status}: {body.get('detail', 'no admin API of understudy')}", file=sys.stderr)
+    if answer.status >= 300:
+        _say_refusal(answer)
+        return 1
+    body = _object(answer)
+    warnings = body.pop("warnings", ())
+    print(" ".join(f"{name} {value}" for name, value in body.items() if value))
+    for warning in warnings:
+        print(f"{warning} (warning)", file=sys.stderr)
+    return 0
+
+
+def _say_refusal(answer: admin_client.Answer) -> None:
+    """On stderr: why, as the admin API says it in problem+json, and every mistake."""
+    body = _object(answer)
+    detail = body.get("detail")
+    why = f"{answer.status}: {detail}" if detail else f"that is no admin API of understudy: it answered {answer.status}"
+    print(f"understudy: {why}", file=sys.stderr)
     for mistake in body.get("mistakes", ()):
         print(mistake, file=sys.stderr)
-    return 1
+
+
+def _object(answer: admin_client.Answer) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}

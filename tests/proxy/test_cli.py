@@ -175,6 +175,28 @@ def test_status_exits_2_when_somebody_else_is_there(backend: HeldBackend, tmp_pa
     assert (done.returncode, done.stderr) == (2, "understudy: that is no admin API of understudy: it answered 200\n")
 
 
+def test_status_says_why_the_admin_api_refused(program: Program, tmp_path: Path) -> None:
+    short = program.url("admin").replace("127.0.0.1", "127.1")  # to the resolver an address, but no IP literal
+    done = understudy("status", "--admin", short, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2, "understudy: 403: the Host is no IP literal, localhost or a name in admin.hosts\n"
+    )  # fmt: skip
+
+
+def test_a_file_with_mistakes_sends_no_command_to_another_program(
+    program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_ADMIN", program.url("admin"))
+    (folder / "bad.yaml").write_text((folder / "u.yaml").read_text().replace("backend: stable", "backend: stabel"))
+    for command in ("drain", "reload", "status"):
+        done = understudy(command, "-c", "bad.yaml", folder=folder)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("bad.yaml:11: routes[1].backend: ")
+        done = understudy(command, "-c", "absent.yaml", folder=folder)
+        assert (done.returncode, done.stderr) == (1, "absent.yaml: cannot be read: No such file or directory\n")
+    assert understudy("status", "--admin", program.url("admin"), folder=folder).returncode == 0
+
+
 def test_status_while_draining_exits_1(backend: HeldBackend, folder: Path) -> None:
     text = (folder / "u.yaml").read_text() + "drain: {delay: 60s}\n"
     with running(text, folder) as program:
