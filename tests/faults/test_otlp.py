@@ -7,13 +7,15 @@ import http.client
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median, quantiles
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
+import grpc
 import pytest
 
 from tests.kit.ask import get, status, until
@@ -34,7 +36,7 @@ telemetry:
   metrics: {{interval: 1s}}
 """
 AT_ONCE_S = 1.0
-"""No request may take longer, on a busy machine too."""
+"""No request may take longer, on a busy machine too; how long they take at all is a test of its own."""
 ENDS_WITHIN_S = 6.0
 """The grace period, two seconds for telemetry, and a busy machine."""
 REQUESTS = 100
@@ -46,6 +48,9 @@ BAD = {
 }
 
 
+Responds: TypeAlias = Callable[[grpc.ServicerContext], Any]
+
+
 @dataclass
 class Exporting:
     """The program, all of whose exchanges are traced."""
@@ -53,18 +58,23 @@ class Exporting:
     program: Program
 
     def ask(self, count: int = REQUESTS) -> float:
-        """So many requests on one connection, all answered well and at once; the slowest one's seconds."""
+        """So many requests, all answered well and at once; the slowest one's seconds."""
+        slowest_s = max(self.times_s(count))
+        assert slowest_s < AT_ONCE_S
+        return slowest_s
+
+    def times_s(self, count: int) -> list[float]:
+        """Of so many requests on one connection, all answered well."""
         connection = http.client.HTTPConnection(*self.program.address("ingress"), timeout=20)
-        slowest_s = 0.0
+        found = []
         for _ in range(count):
             begun = monotonic()
             connection.request("GET", "/")
             answer = connection.getresponse()
             assert (answer.status, answer.read()) == (200, b"done\n")
-            slowest_s = max(slowest_s, monotonic() - begun)
+            found.append(monotonic() - begun)
         connection.close()
-        assert slowest_s < AT_ONCE_S
-        return slowest_s
+        return found
 
     def lost(self, kind: str) -> int:
         """As status tells it, and metrics too."""
@@ -130,6 +140,74 @@ def test_a_backend_that_answers_badly_for_a_while_has_everything_in_the_end(
 
 def hang(collector: Collector) -> None:
     collector.release.wait(30)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.fault(24, OTLP)
+def test_a_backend_over_grpc_that_fails_for_a_while_has_everything_in_the_end(
+    tmp_path: Path, row: dict[str, Any]
+) -> None:
+    """Down, hung, out of room, away; and bytes that are no answer, which may mean that it has taken them: not again."""
+
+    def refuses(code: grpc.StatusCode) -> Responds:
+        return lambda context: context.abort(code, "later")
+
+    turn: list[Responds] = [lambda _: None]
+    with ExitStack() as stack:
+        bound = stack.enter_context(socket.socket())
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        site = stack.enter_context(exporting(tmp_path, f"http://127.0.0.1:{port}", "grpc", "1s"))
+        slowest_s = site.ask()
+        until(lambda: site.warned() and site.warned("metrics"), 20)
+        collector = stack.enter_context(grpc_collector(lambda _, context: turn[0](context), port=port))
+        recovers(site, collector, row, slowest_s)
+        for bad in (
+            lambda _: hang(collector), refuses(grpc.StatusCode.RESOURCE_EXHAUSTED),
+            refuses(grpc.StatusCode.UNAVAILABLE),
+        ):  # fmt: skip
+            turn[0] = bad
+            collector.turns(lambda _: Answer())
+            slowest_s = site.ask()
+            until(lambda: site.warned() and site.warned("metrics"), 20)
+            turn[0] = lambda _: None
+            collector.turns(lambda _: Answer())
+            recovers(site, collector, row, slowest_s)
+        turn[0] = lambda _: b"\xff no message at all"
+        site.ask()
+        until(lambda: site.lost("spans") == SPANS, 20)
+        assert site.warned()
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.fault(24, OTLP)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_requests_take_as_long_beside_a_backend_that_hangs_as_beside_a_good_one(
+    protocol: str, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    """By turns, so that a busy machine is as busy for both."""
+    hangs = [False]
+    with ExitStack() as stack:
+        if protocol == "grpc":
+            collector = stack.enter_context(grpc_collector(lambda *_: hang(collector) if hangs[0] else None))
+        else:
+            collector = stack.enter_context(http_collector())
+        site = stack.enter_context(exporting(tmp_path, collector.url, protocol, "1s"))
+        site.ask()
+        until(lambda: bool(collector.spans), 20)
+        good: list[float] = []
+        beside: list[float] = []
+        for _ in range(4):
+            for hangs[0], found in ((False, good), (True, beside)):
+                collector.turns(lambda _: Answer(hold=hangs[0]))
+                until(lambda: site.warned() is hangs[0], 20)
+                found.extend(site.times_s(REQUESTS))
+        row["measured"] = {"median beside hung over good": round(median(beside) / median(good), 2)}
+        row["lost"] = "metrics of the meantime, counted"
+        assert median(beside) < 2 * median(good) + 0.005
+        assert quantiles(beside, n=50)[-1] < 2 * quantiles(good, n=50)[-1] + 0.05
+        hangs[0] = False
 
 
 @pytest.mark.fault(24, OTLP)

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb2
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
@@ -178,31 +176,35 @@ def nobody() -> Iterator[str]:
 def grpc_collector(
     respond: Callable[[Seen, grpc.ServicerContext], Any] = lambda seen, context: None,
     credentials: grpc.ServerCredentials | None = None,
+    port: int = 0,
 ) -> Iterator[Collector]:
-    """`respond` may abort, or return an answer; for None it is one without a word."""
+    """`respond` may abort, or return an answer, or bytes that are none; for None it is one without a word. On `port`,
+    where one is given whose socket shares it (SO_REUSEPORT)."""
     collector = Collector()
 
-    def answered(message: Any, context: grpc.ServicerContext, otherwise: Any) -> Any:
-        headers = {name: str(value) for name, value in context.invocation_metadata()}
-        seen = Seen(type(message).__name__, headers, message)
-        collector.saw(seen)
-        return respond(seen, context) or otherwise
+    def handler(service: str, request: Any, otherwise: Any) -> grpc.GenericRpcHandler:
+        def answered(message: Any, context: grpc.ServicerContext) -> Any:
+            headers = {name: str(value) for name, value in context.invocation_metadata()}
+            seen = Seen(type(message).__name__, headers, message)
+            collector.saw(seen)
+            answer = respond(seen, context) or otherwise
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
-    class Traces(trace_grpc.TraceServiceServicer):
-        def Export(self, request: Any, context: Any) -> Any:
-            return answered(request, context, trace_pb2.ExportTraceServiceResponse())
+        export = grpc.unary_unary_rpc_method_handler(answered, request_deserializer=request.FromString)
+        return grpc.method_handlers_generic_handler(f"opentelemetry.proto.collector.{service}", {"Export": export})
 
-    class Metrics(metrics_grpc.MetricsServiceServicer):
-        def Export(self, request: Any, context: Any) -> Any:
-            return answered(request, context, metrics_pb2.ExportMetricsServiceResponse())
-
-    server = grpc.server(ThreadPoolExecutor(4))
-    trace_grpc.add_TraceServiceServicer_to_server(Traces(), server)
-    metrics_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    server = grpc.server(ThreadPoolExecutor(8))
+    traces, metrics = trace_pb2.ExportTraceServiceResponse(), metrics_pb2.ExportMetricsServiceResponse()
+    server.add_generic_rpc_handlers(
+        (
+            handler("trace.v1.TraceService", trace_pb2.ExportTraceServiceRequest, traces),
+            handler("metrics.v1.MetricsService", metrics_pb2.ExportMetricsServiceRequest, metrics),
+        )
+    )
     if credentials is None:
-        collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        collector.url = f"http://127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     else:
-        collector.url = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+        collector.url = f"https://127.0.0.1:{server.add_secure_port(f'127.0.0.1:{port}', credentials)}"
     server.start()
     try:
         yield collector
