@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _BURST_S: Final = 1.0
 _LEAST_BURST: Final = 2.0  # so that the slowest rate tells something, now and then
+_AHEAD: Final = 2.0
+"""The spans that a draw takes room for, the exchange and a call; the exchange's end settles the rest. Were all of them
+left to the end, those that begin together, and last, would all find the same room."""
 _RESERVE: Final = 0.2
 """The share of a burst that is left to what befell: a sample of everything must not hide the errors."""
 
@@ -65,8 +68,10 @@ class Teller:
         """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know."""
         if not self.traces or (trusted and spans.parent_id) or self._random() >= self._settings.sample:
             return NOT_DRAWN
-        if self._allowance.left(monotonic()) < 1.0 + self._reserve:
+        now = monotonic()
+        if self._allowance.left(now) < 1.0 + self._reserve:
             return BEYOND
+        self._allowance.spend(now, _AHEAD)
         spans.flags = SAMPLED
         return DRAWN
 
@@ -83,12 +88,14 @@ class Teller:
         if not self.traces or not (sampled or befell or drawn == BEYOND):
             return False
         now = monotonic()
-        if drawn != DRAWN:  # else there was room at the head, and its backends took part
+        if drawn == DRAWN:  # there was room at the head, and its backends took part
+            self._allowance.spend(now, spans - _AHEAD)
+        else:
             least = 1.0 + (0.0 if befell else self._reserve)
             if (drawn == BEYOND and not befell) or self._allowance.left(now) < least:
                 self._lose(spans)
                 return False
-        self._allowance.spend(now, spans)
+            self._allowance.spend(now, spans)
         return True
 
     def logged(self, failed: bool) -> bool:

@@ -17,6 +17,7 @@ from understudy.config.compile_telemetry import flags, telemetry
 from understudy.config.schema import convert
 from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
+from understudy.proxy.allowance import Allowance
 from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting
 from understudy.proxy.telemetry.teller import Teller
 from understudy.proxy.timers import Wheel
@@ -117,6 +118,27 @@ def test_a_rate_leaves_no_room_for_more_and_counts_what_it_leaves() -> None:
     told = sum(drawn(asked) for _ in range(50))
     assert 8 <= told <= 9 + (monotonic() - begun) * 10, "a burst of 20 spans, of which 4 are kept for what befalls"
     assert sum(lost) == 2 * (50 - told)
+
+
+def test_long_exchanges_that_begin_together_stay_within_the_rate() -> None:
+    """All have begun before the first of them ends."""
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0))
+    begun = monotonic()
+    said = [asked.draw(Context(TRACE, SPAN), False) for _ in range(50)]
+    assert 8 <= said.count(DRAWN) <= 9 + (monotonic() - begun) * 10
+    assert [asked.traced(each, each == DRAWN, False, 2) for each in said] == [each == DRAWN for each in said]
+
+
+@pytest.mark.parametrize(("spans", "more"), [(1, 16), (2, 8), (10, 2)])
+def test_the_end_settles_what_the_draw_took_too_much_or_too_little(spans: int, more: int) -> None:
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0))
+    asked._allowance = Allowance(0.0, 20.0)
+    asked._reserve = 4.0
+    told = 0
+    while (said := asked.draw(Context(TRACE, SPAN), False)) == DRAWN:
+        assert asked.traced(said, True, False, spans)
+        told += 1
+    assert told == more
 
 
 def test_what_was_not_drawn_for_want_of_room_is_not_passed_on_as_sampled() -> None:
