@@ -137,11 +137,17 @@ def timeout_s(text: str) -> float | None:
     return found if 0 < found < math.inf else None
 
 
+def metric_interval_s(environ: Environ) -> float | None:
+    """How often metrics leave, where a variable says so."""
+    return timeout_s(value(environ, "OTEL_METRIC_EXPORT_INTERVAL"))
+
+
 _FORMS: Final[Mapping[str, tuple[Callable[[str, str], bool], str]]] = {
     "PROTOCOL": (lambda text, _: text.lower() in PROTOCOLS, " or ".join(PROTOCOLS)),
     "COMPRESSION": (lambda text, _: text.lower() in COMPRESSIONS, " or ".join(COMPRESSIONS)),
     "ENDPOINT": (is_endpoint, "http://host:4318 or https://host:4318, over gRPC host:4317 too, and no user"),
     "TIMEOUT": (lambda text, _: timeout_s(text) is not None, "milliseconds above 0"),
+    "INSECURE": (lambda text, _: text.lower() in ("true", "false"), "true or false"),
     "HEADERS": (
         lambda text, protocol: headers(text, protocol) is not None,
         "name=value,name=value, percent-encoded, of names and visible ASCII that a header may hold",
@@ -164,6 +170,9 @@ def environment_warnings(environ: Environ, part: TelemetryPart | None = None) ->
                 yield f"{_EXPORTER}{rest} is ignored; allowed: {allowed}"
     if pairs(value(environ, "OTEL_RESOURCE_ATTRIBUTES")) is None:
         yield "OTEL_RESOURCE_ATTRIBUTES is ignored; allowed: name=value,name=value"
+    interval = "OTEL_METRIC_EXPORT_INTERVAL"
+    if value(environ, interval) and metric_interval_s(environ) is None:
+        yield f"{interval} is ignored; allowed: milliseconds above 0"
     preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
     if value(environ, preference).lower() not in ("", "cumulative"):
         yield f"{preference} is ignored; allowed: cumulative, as all metrics are"

@@ -99,7 +99,7 @@ def telemetry(part: TelemetryPart, base: str) -> Found:
         for at, text in log_line.name_mistakes(part.traces.headers):
             yield ("traces", "headers", at), text
     if part.metrics != "off":
-        if part.metrics.interval < _LEAST_INTERVAL_S:
+        if part.metrics.interval is not None and part.metrics.interval < _LEAST_INTERVAL_S:
             yield (
                 ("metrics", "interval"),
                 f"{part.metrics.interval} is too short, as control looks once a second; allowed: 1s or more",

@@ -158,7 +158,7 @@ class TracesPart(Part, frozen=True):
 class MetricsPart(Part, frozen=True):
     """How metrics are exported."""
 
-    interval: Duration = Duration(10)
+    interval: Duration | None = None  # absent: OTEL_METRIC_EXPORT_INTERVAL, or 10s
     buckets: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] | None = None  # upper bounds, seconds, ascending
 
 

@@ -111,7 +111,9 @@ def test_what_is_not_understood_is_told_and_never_its_value() -> None:
     names = {
         "OTEL_TRACES_EXPORTER": "canary", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "canary", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "0",
-        "OTEL_EXPORTER_OTLP_HEADERS": "canary", "OTEL_RESOURCE_ATTRIBUTES": "=", "OTEL_TRACES_SAMPLER": "xray",
+        "OTEL_EXPORTER_OTLP_INSECURE": "canary",
+        "OTEL_EXPORTER_OTLP_HEADERS": "canary", "OTEL_RESOURCE_ATTRIBUTES": "=",
+        "OTEL_METRIC_EXPORT_INTERVAL": "canary", "OTEL_TRACES_SAMPLER": "xray",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
     }  # fmt: skip
     told = list(environment_warnings(names))

@@ -116,7 +116,8 @@ EXPORTERS: Final[dict[Signal, type[_Encoded]]] = {"traces": SpanExporter, "metri
 
 def _options(target: Target) -> dict[str, Any]:
     names = (("grpc.ssl_target_name_override", target.server_name),) if target.server_name is not None else None
-    is_plain = target.endpoint.lower().startswith("http:")
+    scheme = target.endpoint.lower().partition("//")[0]
+    is_plain = scheme == "http:" or (scheme != "https:" and target.insecure)
     return {
         "endpoint": target.endpoint,
         "insecure": is_plain,

@@ -18,6 +18,7 @@ from ....config.schema import Document, MetricsPart, OtlpPart, TelemetryPart, Tl
 from ....filters.units import SecretRef
 
 DEFAULT_TIMEOUT_S: Final = 10.0
+DEFAULT_INTERVAL_S: Final = 10.0
 _PORTS: Final = {"http/protobuf": 4318, "grpc": 4317}
 _SYSTEM_ROOTS: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 # Variables of a Kubernetes manifest that are filled from its downward API, and what they say. Elsewhere such names may
@@ -44,6 +45,7 @@ class Target:
     certificate: str | None
     key: str | None
     written_ns: tuple[int, ...] = ()  # when those three files were: another one is another target
+    insecure: bool = False  # over gRPC without TLS, where the endpoint has no scheme that says
     problem: str = ""  # why nothing can be sent there; it tells no secret
 
 
@@ -52,7 +54,7 @@ class Plan:
     """All that an export depends on, save the routes and backends that spans name."""
 
     targets: tuple[Target, ...] = ()
-    interval_s: float = 10.0  # of metrics
+    interval_s: float = DEFAULT_INTERVAL_S  # of metrics
     resource: tuple[tuple[str, str | int], ...] = ()
 
     def target(self, signal: Signal) -> Target | None:
@@ -71,7 +73,7 @@ def plan_of(document: Document, environ: Environ, base: str) -> Plan:
         targets=tuple(
             _target(signal, part.otlp or OtlpPart(), environ, base) for signal in env.SIGNALS if signal in on
         ),
-        interval_s=float(metrics.interval),
+        interval_s=metrics.interval or env.metric_interval_s(environ) or DEFAULT_INTERVAL_S,
         resource=tuple(resource_of(env.service_name(document.telemetry, environ), environ).items()),
     )
 
@@ -128,6 +130,7 @@ def _target(signal: Signal, otlp: OtlpPart, environ: Environ, base: str) -> Targ
         certificate=certificate,
         key=key if certificate is not None else None,
         written_ns=tuple(os.stat(each).st_mtime_ns for each in (ca, certificate, key) if each and os.path.exists(each)),
+        insecure=variable("INSECURE").lower() == "true",
         problem=problem,
     )
 

@@ -68,6 +68,15 @@ def test_spans_and_metrics_over_grpc(compression: str) -> None:
         assert [each.headers["x-token"] for each in collector.seen] == ["t0k", "t0k"]
 
 
+def test_over_grpc_an_endpoint_without_a_scheme_has_tls_unless_it_is_said_to_have_none() -> None:
+    with grpc_collector() as collector:
+        bare = collector.url.removeprefix("http://")
+        assert sending(target(bare, "grpc", insecure=True))(REQUEST) == Outcome()
+        assert not sending(target(bare, "grpc"))(REQUEST).taken
+        assert not sending(target(f"https://{bare}", "grpc", insecure=True))(REQUEST).taken
+        assert collector.spans == COUNT
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_variables_are_read_in_one_place_and_not_by_the_sdk_again(
     protocol: str, monkeypatch: pytest.MonkeyPatch

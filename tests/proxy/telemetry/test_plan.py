@@ -168,4 +168,18 @@ def test_an_instance_has_an_id_that_a_restart_keeps_where_kubernetes_names_it() 
 def test_metrics_leave_at_their_interval() -> None:
     assert plan_of(document({"otlp": {}, "metrics": {"interval": "30s"}}), {}, "/").interval_s == 30
     assert plan_of(document({"otlp": {}}), {}, "/").interval_s == 10
+    environ = {"OTEL_METRIC_EXPORT_INTERVAL": "2500"}
+    assert plan_of(document({"otlp": {}, "metrics": {"interval": "30s"}}), environ, "/").interval_s == 30
+    assert plan_of(document({"otlp": {}, "metrics": {"buckets": [1]}}), environ, "/").interval_s == 2.5
+    assert plan_of(document({"otlp": {}}), {"OTEL_METRIC_EXPORT_INTERVAL": "soon"}, "/").interval_s == 10
     assert TelemetryPart(otlp=OtlpPart()).metrics != "off"
+
+
+def test_a_signal_may_go_without_tls_where_no_scheme_says() -> None:
+    environ = {
+        BASE + "ENDPOINT": "host:4317", BASE + "PROTOCOL": "grpc", BASE + "INSECURE": "True",
+        BASE + "METRICS_INSECURE": "false",
+    }  # fmt: skip
+    assert [(each.endpoint, each.insecure) for each in plan_of(document(), environ, "/").targets] == [
+        ("host:4317", True), ("host:4317", False),
+    ]  # fmt: skip
