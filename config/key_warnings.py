@@ -56,12 +56,26 @@ def _keys(config: FilterConfig) -> Iterator[tuple[Path, KeyOf]]:
 
 
 def _never_reached(key: KeyOf, path: Path, trusts: bool) -> Found:
-    """Sources behind one that every request has. A trusted peer may give us no address of its client."""
-    several = (key.first if isinstance(key, Key) else None) or ()
-    for at, source in enumerate(several[:-1]):
-        if source == "random" or (source == "client_address" and not trusts):
-            yield (*path, "first", at + 1), f"is never asked: {source} stands before it, which every request has"
-            return
+    """What stands behind a source that every request has: other sources, and what is to be without a key."""
+    for at, source in enumerate(sources_of(key)):
+        name, why = _everybodys(source, trusts)
+        if not why:
+            continue
+        if isinstance(key, Key) and at + 1 < len(key.first or ()):
+            yield (*path, "first", at + 1), f"is never asked: {name} stands before it, which {why}"
+        if isinstance(key, Key) and key.missing != "backend":
+            yield (
+                (*path, "missing"),
+                f"{key.missing} never comes to pass: the key may be {name}, which {why}",
+            )
+        return
+
+
+def _everybodys(source: Source, trusts: bool) -> tuple[str, str]:
+    """A source, and why every request has it; "" where one may not. A trusted peer may give us no address."""
+    if isinstance(source, KeySource):
+        return f"cookie {source.cookie}", "is issued to whoever has none" if source.issue else ""
+    return source, "every request has" if source == "random" or not trusts else ""
 
 
 def _issued(key: KeyOf, path: Path) -> Found:

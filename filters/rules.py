@@ -98,14 +98,14 @@ class RulePlan:
 
 
 class Decided:
-    """What the rules have decided so far about one request; made by the first that matches."""
+    """What rules have decided so far about one request; made when there is anything."""
 
     __slots__ = ("lines", "names", "skips")
 
-    def __init__(self) -> None:
+    def __init__(self, skips: frozenset[str] | None) -> None:
         self.lines: Headers = []
         self.names: set[bytes] = set()
-        self.skips: frozenset[str] = frozenset()
+        self.skips: frozenset[str] = frozenset() if skips is None else skips  # those of earlier filters among them
 
     def leaves(self, rule: RulePlan, chosen: bool) -> bool:
         """Whether there is an effect of this rule that no earlier one has decided."""
@@ -132,20 +132,22 @@ class Rules:
     def decide(self, exchange: Exchange, told: list[Asked] | None) -> None:
         """Let the first matching rule decide each effect. `told` takes note of every rule, for `explain`."""
         decided: Decided | None = None
+        if exchange.chosen or exchange.skips is not None:  # by an earlier filter
+            decided = Decided(exchange.skips)
         for plan in self._plans:
             if decided is not None and not decided.leaves(plan, exchange.chosen):
                 if told is not None:
                     told.append(Asked(plan, SETTLED))
             elif plan.ask(exchange, told):
                 if decided is None:
-                    decided = Decided()
+                    decided = Decided(exchange.skips)
                 _take(plan, exchange, decided, None if told is None else told[-1])
         if decided is None:
             return
         for name, value in decided.lines:
             exchange.request.set(name, value)
         if decided.skips:
-            exchange.skips = decided.skips if exchange.skips is None else exchange.skips | decided.skips
+            exchange.skips = decided.skips
 
 
 def _take(plan: RulePlan, exchange: Exchange, decided: Decided, asked: Asked | None) -> None:

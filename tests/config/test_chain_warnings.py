@@ -13,6 +13,7 @@ from understudy.config.explain import explain
 from understudy.config.explanation import Explanation
 from understudy.config.schema import Document, convert
 from understudy.filters.api import Request
+from understudy.filters.flags import FlagsConfig
 
 from tests.kit.services import FakeServices
 
@@ -53,6 +54,8 @@ _chains = st.tuples(
     st.booleans(),
     st.sampled_from([{"stable": 1}, {"stable": 1, "canary": 0}, {"stable": 1, "next": 1}]),
     st.none() | _conditions,
+    st.integers(0, 4),
+    st.sampled_from([None, {"x-a": "a"}, {"X-B": "b"}]),
 )
 _requests = st.builds(
     lambda method, path, value, user: Request(
@@ -64,11 +67,17 @@ _requests = st.builds(
 )  # fmt: skip
 
 
-def document(rules: list[Any], heads: bool, arms: dict[str, int], when: Any, left_out: int = -1) -> Document:
-    """The rule at the position `left_out` never was."""
-    named = [{"flag": f"f{at}", **rule} for at, rule in enumerate(rules) if at != left_out]
+def document(
+    rules: list[Any], heads: bool, arms: dict[str, int], when: Any, cut: int, headers: Any, left_out: str = ""
+) -> Document:
+    """Two filters of flags, the second from the rule at `cut` on, with headers written between them; the flag
+    `left_out` never was."""
+    named = [{"flag": f"f{at}", **rule} for at, rule in enumerate(rules)]
     shadow = {"backend": "canary", **({"when": when} if when else {})}
-    chain: list[Any] = [{"type": "flags", "rules": named}] if named else []
+    kept = [[rule for rule in part if rule["flag"] != left_out] for part in (named[:cut], named[cut:])]
+    first, second = [[{"type": "flags", "rules": part}] if part else [] for part in kept]
+    between = [{"type": "headers", "request": {"set": headers}}] if headers else []
+    chain: list[Any] = [*first, *between, *second]
     chain.append({"type": "split", "experiment": "e", "key": KEY, "arms": arms})
     chain.append({"type": "mirror", "to": [shadow, {"backend": "stable"}]})
     match = {"path_prefix": "/a", "methods": ["GET", "POST"]} | ({"headers": {"x-a": {"prefix": "a"}}} if heads else {})
@@ -80,6 +89,12 @@ def document(rules: list[Any], heads: bool, arms: dict[str, int], when: Any, lef
             "routes": [{"name": "r", "match": match, "backend": "stable", "filters": chain}],
         }
     )
+
+
+def flag_at(made: Document, path: tuple[str | int, ...]) -> str:
+    config = made.routes[0].filters[int(path[1])]
+    assert isinstance(config, FlagsConfig)
+    return config.rules[int(path[3])].flag
 
 
 def told(made: Document, request: Request, trusted: bool) -> Explanation:
@@ -94,15 +109,15 @@ def test_what_is_told_is_so_for_every_request(chain: Any, requests: list[tuple[R
     made = document(*chain)
     possible = possible_backends(made.routes[0])
     warnings = [(path[2:], text) for path, text in chain_warnings(made, TODAY)]
-    useless = [path[3] for path, text in warnings if "never decides" in text or "decides nothing" in text]
-    without = {at: document(*chain, left_out=int(at)) for at in useless}
+    useless = [path for path, text in warnings if "never decides" in text or "decides nothing" in text]
+    without = {flag: document(*chain, left_out=flag) for flag in (flag_at(made, path) for path in useless)}
     for request, trusted in requests:
         found = told(made, request, trusted)
         if found.call is None:
             continue
         assert found.call.backend in possible
-        for at, other in without.items():
-            assert f"f{at}" not in found.flags
+        for flag, other in without.items():
+            assert flag not in found.flags
             same = told(other, request, trusted)
             assert (same.call, same.set_headers, same.arm) == (found.call, found.set_headers, found.arm)
         for path, text in warnings:

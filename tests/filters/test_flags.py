@@ -277,6 +277,10 @@ def test_two_filters_of_flags_let_the_first_choose() -> None:
         exchange
     )
     assert (exchange.backend, exchange.flags, exchange.skips) == ("canary", ["one", "three"], {"headers", "mirror"})
+    again = "[{flag: four, skip: [mirror]}, {flag: five, backend: next, percent: 1, key: {header: u, missing: refuse}}]"
+    told = FlagsFilter(rules(again), FakeServices()).explain(exchange)
+    assert exchange.flags == ["one", "three"]
+    assert told.words == tuple(f"not {flag}: earlier rules have decided all that it could" for flag in ("four", "five"))
 
 
 def test_explain_tells_rule_by_rule_what_matched_and_why_not() -> None:
