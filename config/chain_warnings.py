@@ -12,7 +12,7 @@ from ..filters.flags import FlagsConfig
 from ..filters.matching import Condition
 from ..filters.mirror import MirrorConfig
 from ..filters.split import Arm, SplitConfig
-from .flag_warnings import decides_all, flag_warnings
+from .flag_warnings import decides_all, flag_warnings, lone_salts
 from .implied import also, impossible, known_of
 from .key_warnings import key_warnings
 from .paths import Found, Path
@@ -31,10 +31,13 @@ def chain_warnings(document: Document, today: date) -> Found:
             known = known_of(route.match, heads=position == 0)
             for path, text in (*_of(route, position, known, today), *key_warnings(config, document)):
                 yield ("routes", at, "filters", position, *path), text
+            if isinstance(config, MirrorConfig):
+                yield from _overdrawn(config, document.workers, ("routes", at, "filters", position))
             if not trusts:
                 yield from _untrusted(config, ("routes", at, "filters", position))
             if isinstance(config, SplitConfig):
                 yield from _namesake(config, ("routes", at, "filters", position), experiments)
+    yield from lone_salts(document)
 
 
 def _of(route: RoutePart, position: int, known: Condition, today: date) -> Found:
@@ -93,6 +96,17 @@ def _mirror(config: MirrorConfig, known: Condition, possible: set[str]) -> Found
                 f"{shadow.max_body} is more than budget.bytes ({config.budget.bytes}), past which a lagging copy is"
                 " dropped",
             )
+
+
+def _overdrawn(config: MirrorConfig, workers: int | str, path: Path) -> Found:
+    """A budget of which there is less than one copy for each shadow in each worker, and each may have one."""
+    least = len(config.to) * workers if isinstance(workers, int) else 0
+    if config.budget.requests < least:
+        yield (
+            (*path, "budget", "requests"),
+            f"{config.budget.requests} is too few for {workers} workers, each of which may have one copy for each"
+            f" shadow in flight: up to {least} may be",
+        )
 
 
 def _untrusted(config: FilterConfig, path: Path) -> Found:

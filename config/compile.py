@@ -90,6 +90,11 @@ def share(limit: int, workers: int) -> int:
     return max(1, limit // workers) if limit else 0
 
 
+def copies_each(requests: int, workers: int, shadows: int) -> int:
+    """How many copies for each shadow one worker may have in flight: at least 1, be the mirror's budget as it may."""
+    return max(1, share(requests, workers) // shadows)
+
+
 def _listener(name: str, part: ListenerPart, workers: int) -> Listener:
     return Listener(
         name=name,
@@ -163,7 +168,7 @@ def _mirror(configs: Iterable[FilterConfig], backends: Mapping[str, Backend], wo
             part = cast(MirrorConfig, secrets.resolved(config, base))
             return Mirror(
                 shadows={each.backend: _shadow(each, backends[each.backend]) for each in part.to},
-                max_requests=share(part.budget.requests, workers),
+                max_copies=copies_each(part.budget.requests, workers, len(part.to)),
                 max_bytes=share(int(part.budget.bytes), workers),
                 rate_per_s=(part.budget.rate or 0.0) / workers,
             )

@@ -104,7 +104,7 @@ class Mirror:
     """A route's shadows by the names of their backends, and what all copies together may hold (this worker's share)."""
 
     shadows: Mapping[str, Shadow]
-    max_requests: int  # copies in flight
+    max_copies: int  # in flight for each of the shadows
     max_bytes: int  # held for copies that lag
     rate_per_s: float = 0.0  # 0: no bound
 

@@ -101,6 +101,9 @@ class MirrorConfig(FilterConfig, frozen=True, tag="mirror", omit_defaults=True):
         if self.budget.requests < len(self.to):
             text = f"{self.budget.requests} is too few for {len(self.to)} shadows, each of which has a share of its own"
             found.append((("budget", "requests"), f"{text}; allowed: at least {len(self.to)}"))
+        if not self.budget.bytes:
+            text = "0 would drop every copy that has a body and waits for a connection"
+            found.append((("budget", "bytes"), f"{text}; allowed: above 0, such as 64MiB"))
         first: dict[str, int] = {}
         for at, shadow in enumerate(self.to):
             if (earlier := first.setdefault(shadow.backend, at)) != at:

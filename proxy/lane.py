@@ -27,13 +27,13 @@ _BLAMED: Final = frozenset({"shadow_timeout", "slow_shadow", "shadow_error"})
 class Lane:
     """One shadow of one route. It outlives snapshots.
 
-    Mutable state: `copies` that are not over, at most `max_requests`; `held`, bytes kept for those that lag,
+    Mutable state: `copies` that are not over, at most `max_copies`; `held`, bytes kept for those that lag,
     at most `max_bytes`; the `allowance` of a rate; `pool` and `breaker`.
     """
 
     __slots__ = (
         "_key", "_plane", "allowance", "altered", "breaker", "copies", "copy_stats", "held", "loop", "max_bytes",
-        "max_requests", "own", "pairs", "pool", "route", "shadow", "stats",
+        "max_copies", "own", "pairs", "pool", "route", "shadow", "stats",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, route: str, mirror: Mirror, shadow: Shadow) -> None:
@@ -59,7 +59,7 @@ class Lane:
         self.own: Headers = [*shadow.set, (_MARK, name)]  # fields of copies alone
         self.altered = shadow.removed | {_MARK, IDEMPOTENCY_KEY}  # names of those that no copy carries as they came
         self._key = hashlib.sha256(b"idempotency key of shadow " + name + b"\0" + self._plane.secret).digest()
-        self.max_requests = max(1, mirror.max_requests // shadows)
+        self.max_copies = mirror.max_copies
         self.max_bytes = mirror.max_bytes // shadows
         self._allow(mirror.rate_per_s / shadows)
         self.pool.configure(backend)
@@ -87,7 +87,7 @@ class Lane:
     def _no_room(self) -> str:
         if self._plane.draining:
             return "draining"
-        if len(self.copies) >= self.max_requests:
+        if len(self.copies) >= self.max_copies:
             return "budget_requests"
         if not self.breaker.admits(self._plane.wheel.now):
             return "breaker_open"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ...config.compile import copies_each
 from ...config.schema import Document
 from ...filters.mirror import MirrorConfig
 from ...filters.split import Arm as ArmPart
@@ -126,10 +127,10 @@ def shares(moment: Moment) -> dict[CallKey, Share]:
     return found
 
 
-def budgets(document: Document) -> dict[tuple[str, str], int]:
-    """How many copies may be in flight, by route and shadow: its equal share of the mirror's budget."""
+def budgets(document: Document, workers: int) -> dict[tuple[str, str], int]:
+    """How many copies may be in flight in all workers together, by route and shadow."""
     return {
-        (route.name, part.backend): max(1, config.budget.requests // len(config.to))
+        (route.name, part.backend): workers * copies_each(config.budget.requests, workers, len(config.to))
         for route in document.routes
         for config in route.filters
         if isinstance(config, MirrorConfig)

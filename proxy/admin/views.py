@@ -115,7 +115,7 @@ def _config(control: Control) -> Config:
 def _calls(control: Control, moment: Moment) -> Pieces[list[Call]]:
     running = moment.running
     backends = running.document.backends if running else {}
-    budgets = compared.budgets(running.document) if running else {}
+    budgets = compared.budgets(running.document, control.supervisor.wanted) if running else {}
     shares = compared.shares(moment)
     found = []
     yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from understudy.config.compile import compile_snapshot, share
+from understudy.config.compile import compile_snapshot, copies_each, share
 from understudy.config.load import load_bytes
 from understudy.config.schema import decode
 from understudy.config.snapshot import Endpoint, PathRewrite, Snapshot, Tls
@@ -99,6 +99,15 @@ def test_the_whole() -> None:
 @pytest.mark.parametrize(("limit", "workers", "part"), [(10, 1, 10), (10, 3, 3), (2, 4, 1), (1, 1, 1), (0, 4, 0)])
 def test_a_limit_is_shared_and_none_stays_none(limit: int, workers: int, part: int) -> None:
     assert share(limit, workers) == part
+
+
+@pytest.mark.parametrize(
+    ("requests", "workers", "shadows", "each"), [(256, 1, 1, 256), (256, 1, 3, 85), (256, 3, 1, 85), (4, 2, 3, 1)]
+)
+def test_every_shadow_has_an_equal_share_of_copies_in_each_worker_and_at_least_one(
+    requests: int, workers: int, shadows: int, each: int
+) -> None:
+    assert copies_each(requests, workers, shadows) == each
 
 
 def test_every_limit_is_shared() -> None:

@@ -48,6 +48,7 @@ def test_timeouts_of_its_own_are_told_from_none() -> None:
     [
         ("{type: mirror, to: []}", ("to",)),
         ("{type: mirror, to: [{backend: a}, {backend: a}]}", ("to", 1, "backend")),
+        ("{type: mirror, to: [{backend: a}], budget: {bytes: 0}}", ("budget", "bytes")),
         ("{type: mirror, to: [{backend: a}, {backend: b}], budget: {requests: 1}}", ("budget", "requests")),
         (
             "{type: mirror, to: [{backend: a, sample_by: {header: x, missing: refuse}}]}",

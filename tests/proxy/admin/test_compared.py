@@ -202,6 +202,17 @@ def test_a_shadow_s_places_are_its_share_of_the_budget() -> None:
     assert places == {("next", "shadow"): 50, ("canary", "live"): 1024}
 
 
+def test_a_shadow_s_places_are_those_of_all_workers_together() -> None:
+    with rehearsed(CONFIG.replace("requests: 100", "requests: 256") + "workers: 3\n") as fed:
+        hung = fed.stats.call("iris", "next", "9", "shadow")
+        hung.in_flight = 3 * 85
+        fed.tell()
+        whole(fed.control.recent.tick(0.0))
+        whole(fed.control.recent.tick(10.0))
+        assert [call.max_in_flight for call in fed.status().calls if call.role == "shadow"] == [255]
+        assert "as many copies are in flight as its budget allows (255)" in fed.status().warnings[0]
+
+
 def test_a_shadow_that_hangs_is_warned_of_before_its_calls_run_out_of_time() -> None:
     with rehearsed(CONFIG) as fed:
         hung = fed.stats.call("iris", "next", "9", "shadow")
