@@ -60,7 +60,8 @@ LIVE: Final = (
         _CALLS.durations(lambda call: call.per_chunk),
     ),
     Entry(
-        "http.server.active_requests", "{request}", "updown", _CALL, "Exchanges that have not ended.",
+        "http.server.active_requests", "{request}", "updown", _CALL,
+        "Exchanges for which a backend is being asked and that have not ended.",
         _CALLS.value(lambda call: call.in_flight),
     ),
     Entry(
