@@ -19,10 +19,11 @@ CALLS_HEAD = (
 def screen(status: Status) -> str:
     """The whole screen, without a final line break."""
     compare = status.comparison
-    return "\n".join([_headline(status), *_calls(status), *_streams(status), *(block(compare) if compare else ()),
-                      *(arms(compare) if compare else ()), *_copies(status), *_keys(status), *_answers(status),
-                      *_pools(status), *_listeners(status), *_processes(status), *_failures(status),
-                      *_warnings(status)])  # fmt: skip
+    busiest = _busiest(status)
+    return "\n".join([_headline(status), *_calls(status, busiest), *_streams(status, busiest),
+                      *(block(compare) if compare else ()), *(arms(compare) if compare else ()), *_copies(status),
+                      *_keys(status), *_answers(status, busiest), *_pools(status), *_listeners(status),
+                      *_processes(status), *_failures(status), *_warnings(status)])  # fmt: skip
 
 
 def _headline(status: Status) -> str:
@@ -36,14 +37,25 @@ def _headline(status: Status) -> str:
     )
 
 
-def _calls(status: Status) -> Iterator[str]:
+def _busiest(status: Status) -> list[Call]:
+    """The calls that have lines, in the order of their names."""
+    ranked = sorted(range(len(status.calls)), key=lambda at: status.calls[at].requests, reverse=True)
+    return [status.calls[at] for at in sorted(ranked[:MOST_ROWS])]
+
+
+def _more(count: int, shown: int) -> Iterator[str]:
+    """Where not all have a line."""
+    if count > shown:
+        yield f"… and {count - shown:,} more; --json has all"
+
+
+def _calls(status: Status, busiest: list[Call]) -> Iterator[str]:
     up: dict[tuple[str, str], tuple[int, int]] = {}
     for pool in status.pools:
         ups, all_ = up.get((pool.backend, pool.role), (0, 0))
         up[pool.backend, pool.role] = (ups + pool.up, all_ + 1)
     rows = [CALLS_HEAD]
-    busiest = sorted(status.calls, key=lambda call: call.requests, reverse=True)[:MOST_ROWS]
-    for call in (call for call in status.calls if call in busiest):
+    for call in busiest:
         ups, all_ = up.get((call.backend, call.role), (0, 0))
         rows.append((
             call.route or "(none)", call.backend or "-", call.version or "-", call.role if call.backend else "-",
@@ -53,21 +65,21 @@ def _calls(status: Status) -> Iterator[str]:
             f"{ups}/{all_}" if all_ else "-",
         ))  # fmt: skip
     yield from table(rows, left=4)
-    if len(status.calls) > len(busiest):
-        yield f"… and {len(status.calls) - len(busiest)} more; --json has all"
+    yield from _more(len(status.calls), len(busiest))
 
 
-def _streams(status: Status) -> Iterator[str]:
+def _streams(status: Status, busiest: list[Call]) -> Iterator[str]:
     """How the tokens of streamed answers came lately, where there were any."""
     rows = [
         (call.route, call.backend, call.version or "-", call.role, _latency(call.first_token_ms),
          _latency(call.per_chunk_ms))
-        for call in status.calls[:MOST_ROWS]
+        for call in busiest
         if call.first_token_ms.p50 is not None
     ]  # fmt: skip
     if rows:
         head = ("STREAMS", "BACKEND", "VER", "ROLE", "FIRST TOKEN p50/p99", "PER CHUNK p50/p99")
         yield from table([head, *rows], left=4)
+        yield from _more(sum(call.first_token_ms.p50 is not None for call in status.calls), len(rows))
 
 
 def _copies(status: Status) -> Iterator[str]:
@@ -89,6 +101,7 @@ def _copies(status: Status) -> Iterator[str]:
             row.append(percent(at.compared / at.selected if at.selected else None))
         rows.append(row)
     yield from table(rows, left=3)
+    yield from _more(len(status.copies), len(shown))
 
 
 def _classes(shown: list[Copies]) -> int:
@@ -107,18 +120,20 @@ def _keys(status: Status) -> Iterator[str]:
     ]
     if rows:
         yield from table([("EXPERIMENT", "WITH KEY", "WITHOUT", "ISSUED", "HOTTEST%"), *rows], left=1)
+        yield from _more(len(status.keys), len(rows))
 
 
-def _answers(status: Status) -> Iterator[str]:
+def _answers(status: Status, busiest: list[Call]) -> Iterator[str]:
     """Statuses and reasons since the start, one line for each call that ended anything."""
     rows = [
         (call.route or "(none)", _name(call), counts(call.statuses), counts(call.reasons))
-        for call in status.calls[:MOST_ROWS]
+        for call in busiest
         if call.requests
     ]
     if rows:
         yield "ANSWERS  since the start"
         yield from table([("ROUTE", "BACKEND", "STATUS", "REASON"), *rows], left=4)
+        yield from _more(sum(call.requests > 0 for call in status.calls), len(rows))
 
 
 def _pools(status: Status) -> Iterator[str]:
@@ -131,6 +146,7 @@ def _pools(status: Status) -> Iterator[str]:
         yield from table(
             [("POOL", "ENDPOINT", "ROLE", "STATE", "ACTIVE", "IDLE", "CONNECTING", "PENDING"), *rows], left=4
         )
+        yield from _more(len(status.pools), len(rows))
 
 
 def _listeners(status: Status) -> Iterator[str]:
@@ -139,6 +155,7 @@ def _listeners(status: Status) -> Iterator[str]:
         for each in status.listeners[:MOST_ROWS]
     ]
     yield from table([("LISTENER", "ADDRESS", "OPEN", "ACCEPTED", "REFUSED"), *rows], left=2)
+    yield from _more(len(status.listeners), len(rows))
 
 
 def _processes(status: Status) -> Iterator[str]:

@@ -212,6 +212,22 @@ CASES: list[Callable[[], Iterator[str]]] = [
 ]  # fmt: skip
 
 
+def test_the_busiest_have_lines_everywhere_and_the_rest_is_counted() -> None:
+    with rehearsed(CHAT) as fed:
+        for number in range(60):
+            call = fed.stats.call("chat", f"b{number:02}", "1")
+            for _ in range(number + 1):
+                call.record_stream(0.2, 0.01)
+                call.record(200, None, 0.1, 0.2, 1, 1)
+        fed.tell()
+        shown = screen(fed.status()).splitlines()
+    for head, rows in ("STREAMS", 1), ("ANSWERS", 2):
+        first = next(at for at, line in enumerate(shown) if line.startswith(head)) + rows
+        names = [line.split()[1] for line in shown[first : first + 50]]
+        assert [name.removesuffix("@1") for name in names] == [f"b{number:02}" for number in range(10, 60)]
+        assert shown[first + 50] == "… and 10 more; --json has all"
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.__name__))
 def test_the_screen(case: Callable[[], Iterator[str]]) -> None:
     (shown,) = case()
