@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -74,13 +74,22 @@ def merge(documents: Sequence[Compare], generated: str) -> Merged:
         pairs=_pairs(kept),
         arms=_arms(kept),
         config=kept[0].config if len({_hash(each) for each in kept}) == 1 else None,
-        late=sum(each.late for each in kept),
-        refused=sum(each.refused for each in kept),
-        lost=sum(each.lost for each in kept),
+        late=_since_start(kept, lambda each: each.late),
+        refused=_since_start(kept, lambda each: each.refused),
+        lost=_since_start(kept, lambda each: each.lost),
         instances=instances,
         run=kept[0].run if len(programs) == 1 else _drawn_from(programs),
     )
     return Merged(compare, _warnings(documents, kept))
+
+
+def _since_start(kept: Sequence[Compare], count: Callable[[Compare], int]) -> int:
+    """The sum over programs of what each has counted since its start, whatever its epochs."""
+    latest: dict[tuple[str, str], int] = {}
+    for each in kept:
+        program = (each.instance, each.run)
+        latest[program] = max(latest.get(program, 0), count(each))
+    return sum(latest.values())
 
 
 def _drawn_from(programs: Iterable[tuple[str, str]]) -> str:

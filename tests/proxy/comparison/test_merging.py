@@ -113,6 +113,14 @@ def test_two_epochs_of_one_program_are_one_instance() -> None:
     assert next(block(merged)) == "PAIRS  1 instance, since 01:00:01"
 
 
+def test_what_counts_since_the_start_counts_once_for_all_epochs_of_a_program() -> None:
+    documents = [document([pair()], epoch=epoch, run=run) for run in "ab" for epoch in (1, 2)]
+    for number, each in enumerate(documents):
+        each.late, each.refused, each.lost = number, number * 10, number * 100
+    merged = merge([sent(each) for each in documents], NOW).compare
+    assert (merged.late, merged.refused, merged.lost) == (1 + 3, 10 + 30, 100 + 300)
+
+
 def test_two_programs_of_one_machine_are_told_apart() -> None:
     compare, _ = merge([sent(document([pair()], run="a")), sent(document([pair()], run="b"))], NOW)
     assert compare.pairs[0].counts.selected == 2
