@@ -25,8 +25,9 @@ from .channel import Channel
 from .dns import THREADS
 from .log import logger, set_up
 from .plane import DataPlane
+from .telemetry.count import CallTally
 from .telemetry.pairs import count_of
-from .telemetry.stats import CallStats, Gauges, Stats
+from .telemetry.stats import CallStats, Gauges, Stats, told
 
 REPORT_EVERY_S = 1.0
 CALLS_PER_REPORT = 64  # about 100 KiB and 0.3 ms of the loop; the rest follows in turns of its own
@@ -156,7 +157,7 @@ class Worker:
         self._loop.call_later(REPORT_EVERY_S, self._tick)
         self._offer_records()
         if not self._channel.congested:
-            self._send_in_turns(self._stats.take_changed(), self._plane.gauges(), lag_s)
+            self._send_in_turns(self._stats.changed(), self._plane.gauges(), lag_s)
 
     def _offer_records(self) -> None:
         """Every second, and a few at a time as they come about: no hand-over holds this loop or control's for long."""
@@ -171,8 +172,9 @@ class Worker:
             records.dropped += len(batch)
             sheet.dropped += sum(map(count_of, pairs))
 
-    def _send_in_turns(self, calls: list[CallStats], gauges: Gauges | None, lag_s: float) -> None:
-        self._send_report(calls[:CALLS_PER_REPORT], gauges, lag_s)
+    def _send_in_turns(self, calls: list[CallTally], gauges: Gauges | None, lag_s: float) -> None:
+        """What is told of a tally is of the turn in which it is sent."""
+        self._send_report([told(call) for call in calls[:CALLS_PER_REPORT]], gauges, lag_s)
         if len(calls) > CALLS_PER_REPORT:
             self._loop.call_soon(self._send_in_turns, calls[CALLS_PER_REPORT:], None, lag_s)
 

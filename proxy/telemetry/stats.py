@@ -7,7 +7,7 @@ configuration alone, so all are bounded by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -152,8 +152,7 @@ class Stats:
         key = CallKey(route, backend, version, role, arm)
         call = self._calls.get(key)
         if call is None:
-            if len(self._calls) >= MOST_KEYS:
-                self.count("metrics_overflow")
+            if not self._has_room(self._calls):
                 key = CallKey(OVERFLOW, OVERFLOW, "", role)
             call = self._calls.setdefault(key, CallTally(key))
         return call
@@ -162,8 +161,7 @@ class Stats:
         """The tally of the copies for this shadow, likewise."""
         copies = self._copies.get((route, shadow))
         if copies is None:
-            if len(self._copies) >= MOST_KEYS:
-                self.count("metrics_overflow")
+            if not self._has_room(self._copies):
                 route = shadow = OVERFLOW
             copies = self._copies.setdefault((route, shadow), CopyTally(route, shadow, len(SIZE_CLASSES) + 1))
         return copies
@@ -172,11 +170,17 @@ class Stats:
         """How the keys of this split are spread, likewise."""
         use = self.keys.get(experiment)
         if use is None:
-            if len(self.keys) >= MOST_KEYS:
-                self.count("metrics_overflow")
+            if not self._has_room(self.keys):
                 experiment = OVERFLOW
             use = self.keys.setdefault(experiment, KeyTally(experiment))
         return use
+
+    def _has_room(self, names: Sized) -> bool:
+        """Whether one more is counted by itself; where it is not, that is announced."""
+        if len(names) < MOST_KEYS:
+            return True
+        self.count("metrics_overflow")
+        return False
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a named counter. The name must come from the code or the configuration, never from a request."""
@@ -199,13 +203,17 @@ class Stats:
         return iter(self._calls.values())
 
     def take_changed(self) -> list[CallStats]:
-        """The statistics that changed since they were last taken; they count as reported from now on."""
-        taken: list[CallStats] = []
+        """What is told of those that changed since they were last taken: encode it before they go on."""
+        return [told(call) for call in self.changed()]
+
+    def changed(self) -> list[CallTally]:
+        """The tallies that changed since they were last taken; they count as reported from now on."""
+        taken: list[CallTally] = []
         for key, call in self._calls.items():
             if call.changed or call.in_flight != self._in_flight_sent.get(key, 0):
                 call.changed = False
                 self._in_flight_sent[key] = call.in_flight
-                taken.append(told(call))
+                taken.append(call)
         return taken
 
     def key_uses(self) -> list[KeyUse]:

@@ -44,9 +44,9 @@ class Totals:
         self._reports[worker] = report
         calls = self._calls.setdefault(worker, {})
         for call in report.calls:
+            if call.key not in calls and not self._knows(call.key):
+                self._retired_counters["metrics_overflow"] += 1  # the worker knows few names, all workers too many
             calls[call.key] = call
-            if len(self._known) < MOST_KEYS:
-                self._known.add(call.key)
 
     def retire(self, worker: int) -> None:
         """The worker is gone: keep its sums, forget what was in flight and connected."""
@@ -86,6 +86,12 @@ class Totals:
             sums[key] = summed(key, parts[key])
             yield
         return sums
+
+    def _knows(self, key: CallKey) -> bool:
+        """Whether it is counted under its own name; the first `MOST_KEYS` of all workers are from now on."""
+        if len(self._known) < MOST_KEYS:
+            self._known.add(key)
+        return key in self._known or key.route == OVERFLOW
 
     def _bounded(self, key: CallKey) -> CallKey:
         """The key, or the one for all that came when there were `MOST_KEYS`: several workers know more than one."""

@@ -62,6 +62,17 @@ def test_statuses_that_a_backend_invents_are_bounded() -> None:
     }  # fmt: skip
 
 
+def test_what_is_told_in_a_later_turn_is_all_of_that_turn() -> None:
+    stats = Stats()
+    stats.call("r", "b", "1").record(200, None, 0.01, 0.02, 0, 0)
+    (changed,) = stats.changed()
+    stats.call("r", "b", "1").record(200, None, 0.01, 0.02, 0, 0)
+    seen = told(changed)
+    assert (seen.statuses[200], sum(seen.total_sketch().values()), seen.first_byte.sum_s) == (2, 2, 0.02)
+    assert [each.key for each in stats.changed()] == [changed.key], "it changed after it was taken"
+    assert stats.changed() == []
+
+
 def test_names_past_the_bound_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.proxy.telemetry.stats.MOST_KEYS", 2)
     stats = Stats()

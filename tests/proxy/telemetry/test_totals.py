@@ -124,6 +124,17 @@ def test_keys_past_the_bound_are_one_and_never_go_backwards(monkeypatch: pytest.
     assert whole(totals.requests()) == expected
 
 
+def test_names_that_are_too_many_only_for_all_workers_together_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.proxy.telemetry.totals.MOST_KEYS", 2)
+    totals = Totals()
+    totals.update(0, report(*(CallStats(CallKey("r", "b", str(version))) for version in range(2))))
+    assert "metrics_overflow" not in totals.counters()
+    totals.retire(0)
+    for _ in range(2):  # the next worker of the slot, which knows one name: it is announced once
+        totals.update(0, report(CallStats(CallKey("r", "b", "2"), statuses={200: 1})))
+    assert totals.counters() == {"metrics_overflow": 1}
+
+
 def test_an_endpoint_is_up_when_every_worker_says_so() -> None:
     totals = Totals()
     totals.update(0, report(gauges=Gauges([PoolGauge("b", "h:1", active=1), PoolGauge("b", "h:2", idle=1)])))
