@@ -39,7 +39,7 @@ class Channel:
         self._sock = sock
         self._on_frame = on_frame
         self._on_close = on_close
-        self._unsent: deque[tuple[memoryview, int | None]] = deque()
+        self._unsent: deque[tuple[memoryview, int | None]] = deque()  # with descriptors of our own
         self._unsent_bytes = 0
         self._received = bytearray()
         self._descriptors: deque[int] = deque()
@@ -47,14 +47,14 @@ class Channel:
         loop.add_reader(sock, self._readable)
 
     def send(self, payload: bytes, descriptor: int | None = None) -> bool:
-        """Send a frame, now or as soon as the peer reads. The descriptor must stay open until then.
+        """Send a frame, now or as soon as the peer reads. The descriptor may be closed when this returns.
 
         Returns False when the channel is closed; a peer that leaves 64 MiB unread is taken for dead.
         """
         if not self._open:
             return False
         frame = len(payload).to_bytes(4, "big") + payload
-        self._unsent.append((memoryview(frame), descriptor))
+        self._unsent.append((memoryview(frame), None if descriptor is None else os.dup(descriptor)))
         self._unsent_bytes += len(frame)
         if len(self._unsent) == 1:
             self._writable()
@@ -82,12 +82,11 @@ class Channel:
         self._loop.remove_writer(self._sock)
         self._sock.settimeout(within_s)
         try:
-            while self._unsent:
-                view, _ = self._unsent.popleft()
+            for view, _ in self._unsent:
                 self._sock.sendall(view)
         except OSError:
-            self._unsent.clear()
-        self._unsent_bytes = 0
+            pass
+        self._forget()
 
     def close(self) -> None:
         """Close at once and say so to `on_close`; descriptors not taken are closed too."""
@@ -97,10 +96,17 @@ class Channel:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
-        self._unsent.clear()
+        self._forget()
         while self._descriptors:
             os.close(self._descriptors.popleft())
         self._on_close()
+
+    def _forget(self) -> None:
+        for _, descriptor in self._unsent:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._unsent.clear()
+        self._unsent_bytes = 0
 
     def _writable(self) -> None:
         try:
@@ -108,6 +114,8 @@ class Channel:
                 view, descriptor = self._unsent[0]
                 sent = self._send_some(view, descriptor)
                 self._unsent_bytes -= sent
+                if descriptor is not None:
+                    os.close(descriptor)
                 if sent < len(view):
                     self._unsent[0] = (view[sent:], None)
                 else:

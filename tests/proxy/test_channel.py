@@ -160,6 +160,44 @@ def test_a_frame_of_impossible_size_closes_the_channel() -> None:
     asyncio.run(main())
 
 
+def test_a_descriptor_that_waits_for_the_peer_may_be_closed_meanwhile() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        here = End(ours)
+        before = len(os.listdir("/dev/fd"))
+        here.channel.send(b"x" * 3_000_000)  # nobody reads yet
+        for number in range(2):
+            with socket.create_server(("127.0.0.1", 0)) as lent:
+                address = lent.getsockname()
+                here.channel.send(b"%d" % number, lent.fileno())
+        there = End(theirs)
+        assert (await there.wait_frames(3))[1:] == [b"0", b"1"]
+        os.close(there.channel.take_descriptor())
+        with socket.socket(fileno=there.channel.take_descriptor()) as received:
+            assert received.getsockname() == address
+        assert len(os.listdir("/dev/fd")) == before
+        here.channel.close()
+        there.channel.close()
+
+    asyncio.run(main())
+
+
+def test_descriptors_that_were_never_sent_are_closed_with_the_channel() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        here = End(ours)
+        here.channel.send(b"x" * 3_000_000)
+        reading, writing = os.pipe()
+        here.channel.send(b"frame", writing)
+        os.close(writing)
+        here.channel.close()
+        assert os.read(reading, 1) == b"", "nobody has the writing end any more"
+        os.close(reading)
+        theirs.close()
+
+    asyncio.run(main())
+
+
 def test_flush_hands_over_what_is_unsent_before_exit() -> None:
     async def main() -> None:
         ours, theirs = socket.socketpair()
