@@ -8,10 +8,13 @@ only one moved closer than the next look must be told, by `watch`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
+
+log = logging.getLogger(__name__)
 
 NEVER: Final = math.inf
 TICK_S: Final = 0.05
@@ -95,7 +98,10 @@ class Wheel:
         item.look_s = _LOOKING
         if item.deadline <= self.now:
             item.deadline = NEVER
-            item.on_deadline()
+            try:
+                item.on_deadline()
+            except Exception:  # the others of its tick must be looked at all the same
+                log.exception("what a deadline was set for failed")
         if item.look_s == _LOOKING:
             item.look_s = NEVER
             self.watch(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy.proxy.timers import NEVER, TICK_S, Wheel
@@ -162,6 +163,26 @@ def test_an_item_may_set_its_next_deadline_when_it_is_called() -> None:
     gaps = [after - before for before, after in zip(item.called, item.called[1:], strict=False)]
     assert 7 <= len(item.called) <= 10
     assert all(0.3 - EPSILON_S <= gap <= 0.3 + 2 * TICK_S + EPSILON_S for gap in gaps)
+
+
+def test_one_that_fails_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Item):
+        def on_deadline(self) -> None:
+            super().on_deadline()
+            raise RuntimeError("of a bug")
+
+    clock = Clock()
+    wheel = wheel_of(clock)
+    failing, others = Failing(clock), [Item(clock) for _ in range(3)]
+    for item in (others[0], failing, *others[1:]):
+        item.deadline = wheel.within(0.2)
+        wheel.watch(item)
+    clock.pass_(0.5, wheel)
+    assert [len(item.called) for item in (failing, *others)] == [1, 1, 1, 1]
+    assert "of a bug" in caplog.text
+    failing.deadline = wheel.within(0.2)
+    clock.pass_(1.5, wheel)
+    assert len(failing.called) == 2, "it is still watched"
 
 
 def test_it_turns_by_the_loop_until_it_is_stopped() -> None:
