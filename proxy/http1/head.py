@@ -314,6 +314,11 @@ def _settle_connection(head: Head, reason: Reason) -> None:
                 raise Failure(reason, f"Connection must not nominate {name.decode('latin-1')}")
         head.nominated = nominated
         head.headers = without(head.headers, nominated)
+        if head.carried is not None:
+            head.carried = without(head.carried, nominated) or None
+        if head.claims is not None:
+            for name in nominated:
+                head.claims.pop(name, None)
 
 
 def _settle_authority(head: RequestHead) -> None:

@@ -93,6 +93,18 @@ async def test_fields_of_one_hop_end_here_on_either_side() -> None:
     assert answer.get(b"server") == b"model"
 
 
+@pytest.mark.parametrize(("nominated", "others"), [(b"baggage", [b"k=v"]), (b"tracestate", [b"a=b"])])
+@on_the_loop
+async def test_fields_of_traces_may_be_of_one_hop_too(nominated: bytes, others: list[bytes]) -> None:
+    parent = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+    fields = parent + b"Tracestate: a=b\r\nBaggage: k=v\r\n"
+    asked, _ = await exchanged(fields)
+    assert asked.all(nominated) == others
+    asked, _ = await exchanged(fields + b"Connection: " + nominated + b"\r\n")
+    assert asked.all(nominated) == []
+    assert asked.all(b"traceparent")
+
+
 @on_the_loop
 async def test_field_values_pass_byte_by_byte() -> None:
     value = bytes(byte for byte in range(0x21, 0x100) if byte != 0x7F)
