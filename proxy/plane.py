@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _MAX_TASKS = 10_000
 _CUT_S = 1.0  # how long connections that were cut may take to say so
+_UNKNOWN: Final = "unknown"
 _DRAWN_AT_ONCE: Final = 5120  # hexadecimal digits of ids
 _NO_BACKEND = Backend(name="", version="", endpoints=())
 _NO_ROUTE = Route(name="", backend=_NO_BACKEND, chain=Chain())
@@ -48,6 +49,7 @@ class Port:
         self.plane = plane
         self.listener = listener
         self.scheme = b"http"
+        self.unix = False
         self.number = 0  # of the TCP port; 0 for a Unix socket
         self.connections: set[ServerConnection] = set()
         self.servers: list[asyncio.Server] = []
@@ -60,11 +62,11 @@ class Port:
         return ServerConnection(self.plane, self)
 
     def opened(self, connection: ServerConnection) -> bool:
-        """Enter the connection; False where the listener is full."""
-        self.connections.add(connection)
-        if len(self.connections) > self.listener.max_connections:
+        """Enter the connection; False where the listener is full: who is refused takes no place."""
+        if len(self.connections) >= self.listener.max_connections:
             self.refused += 1
             return False
+        self.connections.add(connection)
         return True
 
     def closed(self, connection: ServerConnection) -> None:
@@ -72,16 +74,22 @@ class Port:
         self.connections.discard(connection)
         self.plane.connection_closed()
 
-    def peer(self, transport: asyncio.BaseTransport) -> tuple[str, bool]:
-        """The peer's address, and whether the listener trusts it."""
+    def peer(self, transport: asyncio.BaseTransport) -> str:
+        """The peer's address. One that has reset the connection by now has none any more."""
+        if self.unix:
+            return "unix"
         name = transport.get_extra_info("peername")
-        if not isinstance(name, tuple):
-            return "unix", self.listener.trust_unix
-        if not self.listener.trust:
-            return name[0], False
-        address: Any = ipaddress.ip_address(name[0].partition("%")[0])
+        return name[0] if isinstance(name, tuple) else _UNKNOWN
+
+    def trusts(self, client: str) -> bool:
+        """Whether the listener, as it is configured now, believes what the peer at this address says of others."""
+        if self.unix:
+            return self.listener.trust_unix
+        if not self.listener.trust or client == _UNKNOWN:
+            return False
+        address: Any = ipaddress.ip_address(client.partition("%")[0])
         address = getattr(address, "ipv4_mapped", None) or address
-        return name[0], any(address in network for network in self.listener.trust)
+        return any(address in network for network in self.listener.trust)
 
 
 class DataPlane:
@@ -232,7 +240,8 @@ class DataPlane:
         port = self._ports.get(name)
         if port is None:
             port = self._ports[name] = Port(self, self.snapshot.listeners[name])
-        if sock.family == socket.AF_UNIX:
+        port.unix = sock.family == socket.AF_UNIX
+        if port.unix:
             server = await self.loop.create_unix_server(port.accept, sock=sock)
         else:
             port.number = sock.getsockname()[1]

@@ -37,17 +37,18 @@ class ServerConnection(AnswerWriter):
     """Mutable state: the exchange under way (None between requests), `_reader` while its body still arrives,
     `_buffer` for bytes not read yet (an incomplete head, or pipelined requests), and `_discarding`, how many bytes of
     an unwanted body, or behind a refusal, may still be thrown away; 0 when none are; `_full` while the client has yet
-    to take what was written, which holds back the next request."""
+    to take what was written, which holds back the next request; `_listener`, by whose values it is `trusted`."""
 
     __slots__ = (
-        "_buffer", "_discarding", "_full", "_half_closed", "_plane", "_reader", "_reading", "_tunnel", "client",
-        "client_bytes", "exchange", "port", "request_id", "trusted",
+        "_buffer", "_discarding", "_full", "_half_closed", "_listener", "_plane", "_reader", "_reading", "_tunnel",
+        "client", "client_bytes", "exchange", "port", "request_id", "trusted",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, port: Port) -> None:
         super().__init__(plane.wheel, plane.date)
         self._plane = plane
         self.port = port
+        self._listener = port.listener
         self.client = ""
         self.client_bytes = b""
         self.trusted = False
@@ -65,7 +66,8 @@ class ServerConnection(AnswerWriter):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.client, self.trusted = self.port.peer(transport)
+        self.client = self.port.peer(transport)
+        self.trusted = self.port.trusts(self.client)
         self.client_bytes = self.client.encode()
         if self.port.opened(self):
             self.expect_within(self.port.listener.head_timeout)
@@ -149,7 +151,11 @@ class ServerConnection(AnswerWriter):
                     self._hold_head(data)
                     return
                 self._buffer = b""
-                data = self._begin(read_request_head(raw, self.port.listener, self.trusted), rest)
+                listener = self.port.listener
+                if listener is not self._listener:  # a reload may have changed whom it trusts
+                    self._listener = listener
+                    self.trusted = self.port.trusts(self.client)
+                data = self._begin(read_request_head(raw, listener, self.trusted), rest)
         except Failure as failure:
             self._refuse(failure, raw != b"")
             return

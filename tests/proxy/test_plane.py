@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 
 import pytest
 from understudy.filters.api import Failure
@@ -84,6 +86,56 @@ async def test_a_listener_that_is_full_says_so() -> None:
         assert (await served.message()).body == b"ok"
         gauge = proxy.plane.gauges().listeners[0]
         assert (gauge.listener, gauge.open, gauge.accepted, gauge.refused) == ("ingress", 2, 4, 1)
+
+
+@on_the_loop
+async def test_who_is_refused_takes_no_place() -> None:
+    async with upstream() as backend, configured(document([backend.url], listener={"max_connections": 1})) as proxy:
+        first = await proxy.connect()
+        await proxy.settled(lambda: proxy.plane.open_connections() == 1)
+        for _ in range(3):  # they do not close
+            assert (await (await proxy.connect()).message()).status == 503
+        first.close()
+        await proxy.settled(lambda: proxy.plane.open_connections() == 0, within_s=0.5)
+        served = await proxy.connect()
+        served.send(GET)
+        call, _ = await backend.call()
+        call.send(OK)
+        assert (await served.message()).status == 200
+
+
+@on_the_loop
+async def test_a_reload_changes_whom_an_open_connection_is_believed() -> None:
+    async with upstream() as backend:
+
+        def text(*trust: str) -> str:
+            return document([backend.url], listener={"trust": trust}, backend={"keep_alive": "0s"})
+
+        async with configured(text()) as proxy:
+            client = await proxy.connect()
+            for trust, told in ((), b"127.0.0.1"), (("127.0.0.0/8",), b"6.6.6.6, 127.0.0.1"), ((), b"127.0.0.1"):
+                proxy.plane.apply(snapshot_of(text(*trust), proxy.plane))
+                client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+                call, asked = await backend.call()
+                assert asked.get(b"x-forwarded-for") == told
+                call.send(OK)
+                await client.message()
+
+
+@pytest.mark.parametrize("trust", [["unix"], ["0.0.0.0/0", "::/0"]])
+@on_the_loop
+async def test_a_peer_that_has_no_address_any_more_is_not_trusted(trust: list[str]) -> None:
+    async with upstream() as backend, configured(document([backend.url], listener={"trust": trust})) as proxy:
+        warm = await proxy.connect()
+        warm.send(GET)
+        call, _ = await backend.call()
+        call.send(OK)
+        await warm.message()
+        with socket.create_connection(proxy.addresses["ingress"]) as sock:  # accepted when it is reset already
+            sock.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        asked = await call.message()
+        assert asked.get(b"x-forwarded-for") == b"unknown"
 
 
 @on_the_loop
