@@ -94,7 +94,7 @@ class ServerConnection(AnswerWriter):
         owed = self.exchange is not None and self._reader is None
         if owed and self.port.listener.half_close == "answer":
             self._half_closed = True
-            self.expect_within(LOOK_S)  # what may follow is a reset, of which no event tells
+            self._owe()
             return True
         self._lose_client()
         self.close()
@@ -177,7 +177,7 @@ class ServerConnection(AnswerWriter):
         self._minor = head.minor
         self._keep_alive = head.keep_alive and not plane.draining
         self._head_only = head.method == b"HEAD"
-        self.deadline = NEVER
+        self._owe()
         request_id, trace_id, span_id = plane.ids()
         if head.carried is None:
             spans = trace.Context(trace_id, span_id)
@@ -233,7 +233,7 @@ class ServerConnection(AnswerWriter):
         if rest is None:
             self.expect_within(self.port.listener.body_timeout)
         else:
-            self.deadline = NEVER
+            self._owe()
             if rest:
                 self._buffer = rest
         if self.exchange is not None and (content or rest is not None):
@@ -297,6 +297,13 @@ class ServerConnection(AnswerWriter):
         if self._reader is not None:
             self.expect_within(self.port.listener.body_timeout)
         elif self.exchange is not None:
+            self._owe()
+
+    def _owe(self) -> None:
+        """An answer is owed, and nothing expected of the client. Behind its FIN no event tells of a reset."""
+        if self._half_closed:
+            self.expect_within(LOOK_S)
+        else:
             self.deadline = NEVER
 
     def finished(self) -> None:

@@ -239,6 +239,23 @@ async def test_half_close_may_be_an_end_of_asking_only() -> None:
             assert answer.status == 200 and await client.rest() == b""
 
 
+@pytest.mark.parametrize("requests", [1, 2])
+@on_the_loop
+async def test_a_reset_behind_a_half_close_is_noticed_at_any_request(requests: int) -> None:
+    async with upstream() as backend:
+        async with configured(document([backend.url], listener={"half_close": "answer"})) as proxy:
+            client = await proxy.connect()
+            client.send(GET * requests)
+            client.finish()
+            call, _ = await backend.call()
+            for _ in range(requests - 1):
+                call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                await client.message()
+                await call.message()
+            client.reset()
+            await call.gone(1.0)
+
+
 @on_the_loop
 async def test_a_backend_that_breaks_off_mid_body_is_cut_without_a_last_chunk() -> None:
     for part in BEGUN, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun":
