@@ -43,6 +43,7 @@ def warnings(document: Document, raw: Mapping[str, Any], today: date, base: str,
     yield from chain_warnings(document, today)
     yield from _never_asked(document.routes)
     yield from _unused(document)
+    yield from _strangers(document)
     yield from _open_admin(document)
     yield from _open_secret(document, base)
     yield from telemetry_warnings(document, raw, base, environ)
@@ -96,6 +97,14 @@ def _unused(document: Document) -> Found:
     for name in document.backends:
         if name not in named:
             yield ("backends", name), "is never asked: no route, filter or egress listener names it"
+
+
+def _strangers(document: Document) -> Found:
+    """Peers that are trusted where none of them can call."""
+    for name, listener in document.listeners.items():
+        if "unix" in listener.trust and parse_bind(listener.bind).kind == "tcp":
+            at = listener.trust.index("unix")
+            yield ("listeners", name, "trust", at), f"has no effect: {listener.bind} is no unix socket"
 
 
 def _open_admin(document: Document) -> Found:

@@ -53,6 +53,12 @@ def test_an_admin_api_that_others_may_reach(bind: str) -> None:
     assert warned(admin={"bind": bind, "token": {"env": "ADMIN_TOKEN"}}) == []
 
 
+@pytest.mark.parametrize(("bind", "count"), [("127.0.0.1:0", 1), ("unix:/run/a.sock", 0), ("fd:3", 0)])
+def test_a_trusted_unix_peer_where_none_can_call(bind: str, count: int) -> None:
+    found = warned(listeners={"ingress": {"bind": bind, "trust": ["127.0.0.0/8", "unix"]}})
+    assert [path for path, _ in found] == [("listeners", "ingress", "trust", 1)] * count
+
+
 @pytest.mark.parametrize(("expires", "count"), [("2030-06-14", 1), ("2030-06-15", 0), ("2030-06-16", 0)])
 def test_a_flag_past_its_day(expires: str, count: int) -> None:
     chain = [{"type": "flags", "rules": [{"flag": "old", "backend": "model", "expires": expires}]}]
