@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import exp
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from understudy.proxy.telemetry.count import NEVER
@@ -85,15 +85,17 @@ def talks(
         yield pair(**times, **different)
 
 
-def rehearsal(
-    seed: int,
-    count: int,
-    *,
-    slower: float = 1.0,
-    hiccups: float = 0.0,
-    timeout_ms: float | None = None,
-    **different: Any,
-) -> Iterator[Pair]:
+class Took(NamedTuple):
+    """Durations of a live call and its copy, which was `cut` at the second."""
+
+    live_ms: float
+    shadow_ms: float
+    cut: bool
+
+
+def durations(
+    seed: int, count: int, *, slower: float = 1.0, hiccups: float = 0.0, timeout_ms: float | None = None
+) -> Iterator[Took]:
     """Live calls around 12 ms, and a shadow that takes `slower` times as long; it is cut at its timeout.
 
     Each pair shares what a request costs; each call has luck of its own. ln(shadow / live) has the mean ln(slower) and
@@ -106,8 +108,21 @@ def rehearsal(
         shadow_ms = cost_ms * slower * exp(rng.gauss(0, 0.212))
         if hiccups and rng.random() < hiccups:
             shadow_ms *= HICCUP
-        live = {"live_first_byte_ms": live_ms * 0.9, "live_total_ms": live_ms}
         if timeout_ms is not None and shadow_ms > timeout_ms:
-            yield cut(timeout_ms, **live, **different)
+            yield Took(live_ms, timeout_ms, True)
         else:
-            yield pair(shadow_first_byte_ms=shadow_ms * 0.9, shadow_total_ms=shadow_ms, **live, **different)
+            yield Took(live_ms, shadow_ms, False)
+
+
+def rehearsal(
+    seed: int, count: int, *, slower: float = 1.0, hiccups: float = 0.0, timeout_ms: float | None = None,
+    **different: Any,
+) -> Iterator[Pair]:  # fmt: skip
+    """`durations` as pairs."""
+    for took in durations(seed, count, slower=slower, hiccups=hiccups, timeout_ms=timeout_ms):
+        live = {"live_first_byte_ms": took.live_ms * 0.9, "live_total_ms": took.live_ms}
+        if took.cut:
+            yield cut(took.shadow_ms, **live, **different)
+        else:
+            shadow = {"shadow_first_byte_ms": took.shadow_ms * 0.9, "shadow_total_ms": took.shadow_ms}
+            yield pair(**shadow, **live, **different)
