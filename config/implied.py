@@ -19,7 +19,7 @@ from ..filters.subjects import normal_path
 _MOST_PAIRS = 5_000
 _REMEMBERED = 4_096  # makes deep nests polynomial
 
-_PATHS = ("path", "path_prefix", "path_regex")
+_PATHS = ("path", "path_prefix", "path_suffix", "path_regex")
 _VALUES = ("header", "cookie", "query")
 
 
@@ -154,6 +154,8 @@ def _path_implies(narrow: Condition, wide: Condition) -> bool:
     test = path_test(wide)
     if narrow.path is not None:
         return test(normal_path(narrow.path.encode()))
+    if narrow.path_suffix is not None and wide.path_suffix is not None:
+        return test(normal_path(narrow.path_suffix.encode()))
     if narrow.path_prefix is None or wide.path_prefix is None:
         return False
     return test(normal_path(narrow.path_prefix.encode()))  # whoever takes a prefix takes what is under it
@@ -163,9 +165,9 @@ def _path_disjoint(one: Condition, other: Condition) -> bool:
     for first, second in ((one, other), (other, one)):
         if first.path is not None:
             return not path_test(second)(normal_path(first.path.encode()))
-    if one.path_prefix is None or other.path_prefix is None:
+    if not any(None not in (getattr(one, kind), getattr(other, kind)) for kind in ("path_prefix", "path_suffix")):
         return False
-    return not _path_implies(one, other) and not _path_implies(other, one)  # prefixes are nested or apart
+    return not _path_implies(one, other) and not _path_implies(other, one)  # two of a kind are nested or apart
 
 
 def _host_within(narrow: str, wide: str) -> bool:

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 from ..filters.api import Request
 from ..filters.matching import Match
-from ..filters.predicates import compile_rest, path_test
+from ..filters.predicates import compile_rest, path_test, suffix_test
 from ..filters.subjects import cookies, normal_path, parameters
 from ..filters.telling import path_words, unmet, value_words
 
 
 def why_not(match: Match, request: Request) -> Iterator[str]:
     """Each condition of a match that the request does not meet, with what was found instead."""
-    if not path_test(match)(normal_path(request.path)):
+    path = normal_path(request.path)
+    if not path_test(match)(path):
         yield f"path {request.path.decode()} is {path_words(match)}"
+    elif match.path_suffix is not None and not suffix_test(match.path_suffix)(path):
+        yield f"path {request.path.decode()} is {path_words(Match(path_suffix=match.path_suffix))}"
     if match.methods and not _holds(Match(methods=match.methods), request):
         yield f"method {request.method.decode()} is not {' or '.join(match.methods)}"
     if match.hosts and not _holds(Match(hosts=match.hosts), request):

@@ -93,6 +93,7 @@ class Condition(ValueMatch, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     query: str | None = None  # a parameter's name, not percent-encoded
     path: str | None = None  # the whole path
     path_prefix: str | None = None  # a prefix of the path, on segment borders
+    path_suffix: str | None = None  # the path ends so, at any place: /infer, :predict
     path_regex: str | None = None  # RE2 over bytes; the whole path must match
     method: str | tuple[str, ...] | None = None  # the method is this, or one of these
     host: str | tuple[str, ...] | None = None  # a name, *.example.com for every name below it, or several
@@ -122,6 +123,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     path: str | None = None  # the whole path; * is the target of OPTIONS *
     path_prefix: str | None = None  # on segment borders: /a takes /a and /a/b, not /ab; /a/ takes /a/b, not /a; / all
+    path_suffix: str | None = None  # the path ends so, at any place: /infer, :predict; beside the others
     path_regex: str | None = None  # RE2 over bytes; the whole path must match
     methods: _AtLeastOne = ()  # as sent: GET does not include HEAD; absent: every method
     hosts: _AtLeastOne = ()  # names, or *.example.com for every name below it; absent: every host
@@ -197,11 +199,13 @@ def _nested_mistakes(condition: Condition, depth: int) -> Iterator[tuple[tuple[s
 
 
 def _path_mistakes(owner: Match | Condition) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    for name in ("path", "path_prefix"):
+    for name in ("path", "path_prefix", "path_suffix"):
         path: str | None = getattr(owner, name)
         if path is None or (path == "*" and name == "path"):
             continue
-        if not path.startswith("/"):
+        if not path:
+            yield (name,), "is empty, and every path " + ("ends so" if name == "path_suffix" else "begins with /")
+        elif not path.startswith("/") and name != "path_suffix":
             yield (name,), f"{path!r} does not begin with /, as every path does"
         elif any(character in "?#\\" or not character.isprintable() for character in path):
             yield (

@@ -32,8 +32,10 @@ def compile_match(match: Match) -> Predicate:
 
 
 def compile_rest(match: Match) -> Predicate:
-    """What a `match:` asks besides the path; `always` where that is nothing."""
+    """What a `match:` asks besides how the path is or begins; `always` where that is nothing."""
     tests: list[Predicate] = []
+    if match.path_suffix is not None:  # it stands beside a prefix, by which a router finds
+        tests.append(_path(suffix_test(match.path_suffix)))
     if match.methods:
         tests.append(_method(match.methods))
     if match.hosts and "*" not in match.hosts:
@@ -47,12 +49,14 @@ def compile_rest(match: Match) -> Predicate:
 
 
 def path_test(owner: Match | Condition) -> PathTest:
-    """The test of a path in its `normal_path` spelling, by whichever of the three forms is given; none takes all."""
+    """The test of a path in its `normal_path` spelling, by the form that is given; none takes all."""
     if owner.path is not None:
         return normal_path(owner.path.encode()).__eq__
     if owner.path_regex is not None:
         full_match = compile_regex(owner.path_regex).fullmatch
         return lambda path: full_match(path) is not None
+    if owner.path_suffix is not None and owner.path_prefix is None:
+        return suffix_test(owner.path_suffix)
     prefix = normal_path((owner.path_prefix or "/").encode())
     if prefix == b"/":
         return lambda path: True
@@ -60,6 +64,12 @@ def path_test(owner: Match | Condition) -> PathTest:
         return lambda path: path.startswith(prefix)
     segments = prefix + b"/"
     return lambda path: path == prefix or path.startswith(segments)
+
+
+def suffix_test(suffix: str) -> PathTest:
+    """Whether a path in its `normal_path` spelling ends so."""
+    end = normal_path(suffix.encode())
+    return lambda path: path.endswith(end)
 
 
 def value_test(test: ValueMatch) -> ValueTest:
@@ -223,6 +233,7 @@ _BUILDERS: Mapping[str, Callable[[Condition], Predicate]] = {
     "query": lambda condition: _parameter(condition.query or "", condition),
     "path": lambda condition: _path(path_test(condition)),
     "path_prefix": lambda condition: _path(path_test(condition)),
+    "path_suffix": lambda condition: _path(path_test(condition)),
     "path_regex": lambda condition: _path(path_test(condition)),
     "method": lambda condition: _method(_several(condition.method or ())),
     "host": lambda condition: _host(_several(condition.host or ())),

@@ -47,11 +47,13 @@ def unmet(condition: Condition, request: Request) -> Iterator[str]:
 
 
 def path_words(owner: Match | Condition) -> str:
-    """What a path that fails is: not this one, not under it, no match of it."""
+    """What a path that fails is: not this one, not under it, not ending so, no match of it."""
     if owner.path is not None:
         return f"not {owner.path}"
     if owner.path_prefix is not None:
         return f"not under {owner.path_prefix}"
+    if owner.path_suffix is not None and owner.path_regex is None:
+        return f"not one that ends in {owner.path_suffix}"
     return f"no match of {owner.path_regex}"
 
 

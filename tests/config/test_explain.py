@@ -14,7 +14,9 @@ from understudy.config.explanation import Explanation
 from understudy.config.load import load_bytes
 from understudy.config.schema import decode
 from understudy.config.snapshot import Snapshot
+from understudy.config.why_not import why_not
 from understudy.filters.api import Exchange, Failure, Request
+from understudy.filters.matching import Condition, Match
 from understudy.proxy.outgoing import outgoing_target
 from understudy.proxy.shadow import shadow_target
 
@@ -93,6 +95,19 @@ def test_every_condition_of_a_match_that_failed() -> None:
         ),
         ("numbered", "path /v2/models/iris is no match of /v[0-9]+"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("match", "why"),
+    [
+        (Match(path_prefix="/v2", path_suffix="/infer"), "path /v2/m is not one that ends in /infer"),
+        (Match(path_suffix="/infer"), "path /v2/m is not one that ends in /infer"),
+        (Match(when=Condition(path_suffix="/infer")), "path /v2/m is not one that ends in /infer"),
+        (Match(path_prefix="/v1", path_suffix="/infer"), "path /v2/m is not under /v1"),
+    ],
+)
+def test_a_path_that_ends_otherwise(match: Match, why: str) -> None:
+    assert list(why_not(match, request("GET", "/v2/m"))) == [why]
 
 
 def test_the_route_that_matches_wholly_is_taken() -> None:

@@ -68,8 +68,8 @@ def _template(match: Match) -> str | None:
     if match.path is not None:
         return match.path
     if match.path_prefix is not None:
-        return f"{match.path_prefix.removesuffix('/')}/*"
-    return match.path_regex
+        return f"{match.path_prefix.removesuffix('/')}/*{match.path_suffix or ''}"
+    return match.path_regex or (f"*{match.path_suffix}" if match.path_suffix is not None else None)
 
 
 def _addresses(document: Document) -> Iterator[tuple[str, Address]]:
