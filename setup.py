@@ -46,6 +46,7 @@ COMPILED = (
     "proxy/http1/write.py",
     "proxy/lane.py",
     "proxy/mirrored.py",
+    "proxy/opening.py",
     "proxy/outgoing.py",
     "proxy/pipeline.py",
     "proxy/plane.py",

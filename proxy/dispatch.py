@@ -17,8 +17,8 @@ from .bodies import Intake
 from .chain import failure_of
 from .exchange import Call, Caller, Client, Fields
 from .mirrored import Mirrored
+from .opening import Waiter
 from .outgoing import outgoing_authority, outgoing_target, rewritten_json, trace_headers
-from .pool import Waiter
 from .rescue import RESCUES
 
 if TYPE_CHECKING:
@@ -38,15 +38,16 @@ class Dispatch(Exchange, Caller, Waiter):
     """The part of a live exchange that faces the backend.
 
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
-    each; `_pool`, where it has a place; `target` and `_call`, the call under way; `_tried`, the targets that could not
-    be reached; `_asked`, when a connection was asked for first, monotonic, 0 before; `_settled`, once its answer is
-    decided without the backend, and `_over`, at its end; `account`, where control may be told of it.
+    each; `_backend`, the one that was chosen, as this exchange's snapshot has it, and `_pool`, where it has a place;
+    `target` and `_call`, the call under way; `_tried`, the targets that could not be reached; `_asked`, when a
+    connection was asked for first, monotonic, 0 before; `_settled`, once its answer is decided without the backend, and
+    `_over`, at its end; `account`, where control may be told of it.
     """
 
     __slots__ = (
-        "_asked", "_awaited", "_call", "_client", "_config", "_entered", "_intake", "_mirrored", "_over", "_plane",
-        "_pool", "_pools", "_resent", "_route", "_settled", "_skipped", "_spans", "_stats", "_tasks", "_timer",
-        "_tried", "_upgrade", "account", "target",
+        "_asked", "_awaited", "_backend", "_backends", "_call", "_client", "_config", "_entered", "_intake",
+        "_mirrored", "_over", "_plane", "_pool", "_pools", "_resent", "_route", "_settled", "_skipped", "_spans",
+        "_stats", "_tasks", "_timer", "_tried", "_upgrade", "account", "target",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +78,9 @@ class Dispatch(Exchange, Caller, Waiter):
         self._over = False
         self._settled = False
         self._pools = plane.pools
+        assert plane.snapshot is not None
+        self._backends = plane.snapshot.backends
+        self._backend = route.backend
         self._stats: CallTally | None = None
         self._tasks: list[asyncio.Task[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -89,10 +93,12 @@ class Dispatch(Exchange, Caller, Waiter):
         """Ask the chosen backend for a connection; `connected` or `unavailable` follows, at once or later."""
         try:
             pool = self._pools[self.backend]
-            backend = pool.backend
+            backend = self._backend = self._backends[self.backend]
             if self.request.ended or backend.json_rewrite is None:
                 self._connect(pool, backend)
             else:
+                self._enter(pool, backend)  # before the body: what is held of it has the place's bound, and its time
+                self._asked = 0.0  # nobody is, before it is whole
                 self._spawn(self._read_then_connect(pool, backend))
         except Exception as error:
             self._fail(self._named(error, -1))
@@ -105,17 +111,27 @@ class Dispatch(Exchange, Caller, Waiter):
         except Exception as error:
             self._fail(self._named(error, -1))
 
-    def _connect(self, pool: BackendPool, backend: Backend) -> None:
-        self._stats = pool.stats_of(self.route, self.arm)
-        mirrored: Mirrored | None = None
-        if self.copies is not None:
-            mirrored = self._mirrored = Mirrored(self._plane, self, backend, self._config)
-        self._asked = _now() if mirrored is None else mirrored.asked
+    def _enter(self, pool: BackendPool, backend: Backend) -> None:
+        self._stats = pool.stats_of(self.route, self.arm, backend)
+        if self.copies is None:
+            self._asked = _now()
+        else:
+            self._mirrored = Mirrored(self._plane, self, backend, self._config)
+            self._asked = self._mirrored.asked
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
         if backend.total_timeout:
             self._limit(backend.total_timeout)
+
+    def _connect(self, pool: BackendPool, backend: Backend) -> None:
+        if self._pool is None:
+            self._enter(pool, backend)
+        mirrored = self._mirrored
+        if not self._asked:
+            self._asked = _now()
+            if mirrored is not None:
+                mirrored.asked = self._asked
         pool.connect(self, self._tried)
         if mirrored is not None:
             self._begin_copies(mirrored, False)
@@ -126,14 +142,10 @@ class Dispatch(Exchange, Caller, Waiter):
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
-        if self._settled:
-            call.cancel()
-            target.in_flight -= 1
-            return
         self.target = target
         self._call = call
         try:
-            self._send_request(call, target, target.backend)
+            self._send_request(call, target, self._backend)
         except Exception as error:
             self._fail(self._named(error, -1))
 
@@ -172,8 +184,6 @@ class Dispatch(Exchange, Caller, Waiter):
 
     def unavailable(self, failure: Failure, target: Target | None) -> None:
         """No connection was to be had. No byte was sent, so another endpoint may be asked."""
-        if self._settled:
-            return
         if target is not None:
             self._tried.append(target)
         pool = self._pool
@@ -226,17 +236,17 @@ class Dispatch(Exchange, Caller, Waiter):
             self._timer.cancel()
         self._withdraw()
         pool, stats = self._pool, self._stats
-        if stats is None:  # refused or answered before any backend was asked: it is none's doing
-            return self._plane.stats.call(self.route, "", "")
-        if pool is not None:
+        if pool is not None and stats is not None:
             pool.leave(self.target)
             pool.exit()
             stats.in_flight -= 1
+        if stats is None or (pool is not None and not self._asked):  # before any backend was asked: it is none's doing
+            return self._plane.stats.call(self.route, "", "")
         return stats
 
     def _withdraw(self) -> None:
         """Nothing that is still under way for the request matters any more: filters that wait, a place in a queue."""
-        if self._pool is not None:
+        if self._pool is not None and self.target is None:
             self._pool.forget(self)
         if self._tasks is not None:
             current = asyncio.current_task()

@@ -133,12 +133,16 @@ class Mirrored:
         """The live head is in, with so many bytes of what follows it."""
         self._last = now
         self.live_bytes = size
+        self._progressed()
 
     def live_data(self, size: int, now: float) -> None:
         """More of the live answer."""
         self._gap = max(self._gap, now - self._last)
         self._last = now
         self.live_bytes += size
+        self._progressed()
+
+    def _progressed(self) -> None:
         if self.waited_for and self._copies:
             for copy in self._copies:
                 try:

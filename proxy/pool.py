@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from ..config.snapshot import Backend, Endpoint
 from ..filters.api import Failure
 from . import balance
 from .dns import Resolver, Use, is_literal
-from .http1.upstream import ClientConnection
+from .opening import Opening, Waiter, why_not
 from .telemetry.count import CallTally
 from .telemetry.stats import PoolGauge
-from .traits import trait
 
 if TYPE_CHECKING:
-    from .exchange import Call
+    from .http1.upstream import ClientConnection
     from .plane import DataPlane
 
 log = logging.getLogger(__name__)
@@ -32,45 +30,32 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0
-_COPY_BUFFER_BYTES = 128 * 1024
-"""How much the kernel keeps for one copy (it doubles the number). Left alone, it grows to megabytes for each of the
-hundreds of copies of a shadow that hangs: memory that no budget counts, and whose allocation slows live requests."""
-
-
-@trait
-class Waiter:
-    """Who asked for a connection; hears one of the two for each time it asked, be it over by then or not."""
-
-    def connected(self, call: Call, target: Target) -> None:
-        raise NotImplementedError
-
-    def unavailable(self, failure: Failure, target: Target | None) -> None:
-        raise NotImplementedError
 
 
 class Target:
     """One address of one endpoint.
 
     Mutable state: `idle`, warm connections, the latest used last; `open`, all of them and those being opened;
-    `in_flight`, calls; `failures` in a row, and `down_until`, before which other targets are preferred, as they are
+    `connecting`, only these, and `unclaimed`, those among them whose waiter left; `in_flight`, calls, and who waits for
+    one of `connecting`; `failures` in a row, and `down_until`, before which other targets are preferred, as they are
     afterwards until one call has found out; `gone`, whether a reload or a change of addresses has dropped it.
     """
 
     __slots__ = (
-        "address", "backend", "connecting", "context", "down_until", "endpoint", "failures", "gone", "idle",
-        "in_flight", "label", "open", "pool",
+        "address", "connecting", "context", "down_until", "endpoint", "failures", "gone", "idle", "in_flight", "label",
+        "open", "pool", "unclaimed",
     )  # fmt: skip
 
-    def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str, backend: Backend) -> None:
+    def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str) -> None:
         self.pool = pool
         self.endpoint = endpoint
         self.address = address
-        self.backend = backend
         self.context: ssl.SSLContext | None = None  # of TLS
         self.label = endpoint.label if address in (endpoint.host, "") else f"{endpoint.label} ({address})"
         self.idle: list[ClientConnection] = []
         self.open = 0
         self.connecting = 0
+        self.unclaimed: list[Opening] = []
         self.in_flight = 0
         self.failures = 0
         self.down_until = 0.0
@@ -92,15 +77,17 @@ class Target:
         if (
             pool.closed
             or self.gone
-            or not self.backend.keep_alive
+            or not pool.backend.keep_alive
             or (pool.waited_for and (connection.resting or not connection.silent))
         ):
             connection.discard(abort=False)
         elif connection.resting:
-            connection.idle_for(self.backend.keep_alive)
+            connection.idle_for(pool.backend.keep_alive)
             self.idle.insert(0, connection)
-        elif not pool.waited_for or not pool.serve_waiting(self, connection):
-            connection.idle_for(self.backend.keep_alive)
+        elif pool.waited_for:
+            pool.serve_waiting(self, connection)
+        else:
+            connection.idle_for(pool.backend.keep_alive)
             self.idle.append(connection)
 
     def lost(self, connection: ClientConnection) -> None:
@@ -110,12 +97,10 @@ class Target:
             self.idle.remove(connection)
         self.pool.room()
 
-    def spare(self) -> bool:
-        """Close a connection that rests, so that another may be opened in its place; False where none does."""
+    def spare(self) -> None:
+        """Close a connection that rests, if one does, so that another may be opened in its place."""
         if self.idle:
             self.idle[0].discard(abort=False)
-            return True
-        return False
 
     def ready(self, now: float) -> bool:
         """Whether a call may be sent here rather than elsewhere: nothing failed lately or, after a pause, nobody is
@@ -130,44 +115,23 @@ class Target:
             return  # one of a burst that began before the first of it failed, or nobody else is there to be asked
         self.failures += 1
         self.down_until = now + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
-        log.warning("backend %s: cannot connect to %s: %s", self.backend.name, self.label, why)
+        log.warning("backend %s: cannot connect to %s: %s", self.pool.backend.name, self.label, why)
 
     def succeeded(self) -> None:
         """A connection was opened, in the middle of a pause perhaps, by a request that found no other target."""
         if self.failures:
             self.failures = 0
             self.down_until = 0.0
-            log.info("backend %s: connects to %s again", self.backend.name, self.label)
-
-    async def open_connection(self, plane: DataPlane) -> ClientConnection:
-        """A new connection. Raises OSError (ssl.SSLError among them) or TimeoutError."""
-        loop, tls, endpoint = plane.loop, self.endpoint.tls, self.endpoint
-        context = self.context
-        name = (tls.server_name or endpoint.host) if tls is not None else None
-
-        def protocol() -> Any:  # a Protocol by its methods: a compiled class cannot inherit from asyncio's
-            return ClientConnection(self, plane.wheel)
-
-        async with asyncio.timeout(self.backend.connect_timeout or None):
-            if endpoint.unix is not None:
-                _, connection = await loop.create_unix_connection(
-                    protocol, endpoint.unix, ssl=context, server_hostname=name
-                )
-            else:
-                _, connection = await loop.create_connection(
-                    protocol, self.address, endpoint.port, ssl=context, server_hostname=name
-                )
-        if self.pool.role == "shadow" and connection.transport is not None:
-            sock = connection.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COPY_BUFFER_BYTES)
-        return cast(ClientConnection, connection)
+            log.info("backend %s: connects to %s again", self.pool.backend.name, self.label)
 
 
 class BackendPool:
     """The targets of one backend and the requests that wait for one.
 
     Mutable state: `in_flight`, exchanges that chose this backend and are not over, at most `max_in_flight`;
-    `_waiting`, those among them for whom every target is at `max_connections`, at most `max_pending`.
+    `_waiting`, those among them for whom every target is at `max_connections`, at most `max_pending`; `_opening`, those
+    for whom a connection is being opened (a target opens no more at once than have waited for it at once); `_unnamed`,
+    those who wait for a name's first address; `_waking`, whether room is just being given away.
     """
 
     def __init__(
@@ -180,6 +144,9 @@ class BackendPool:
         self.closed = False
         self.targets: list[Target] = []
         self._waiting: dict[Waiter, asyncio.TimerHandle] = {}  # in the order in which they came
+        self._opening: dict[Waiter, Opening] = {}
+        self._unnamed: dict[Waiter, asyncio.Task[None]] = {}
+        self._waking = False
         self._resolvers: dict[str, Resolver] = {}  # by the name of a host
         self._turn = 0
         self._stats: dict[tuple[str, str], CallTally] = {}
@@ -218,14 +185,17 @@ class BackendPool:
         self.in_flight -= 1
 
     def forget(self, waiter: Waiter) -> None:
-        """It waits for a connection no longer, if it did."""
-        if self._waiting and waiter in self._waiting:
+        """It waits for a connection no longer, if it did. One that is being opened for it is the next one's."""
+        if waiter in self._opening:
+            opening = self._opening.pop(waiter)
+            opening.waiter = None
+            opening.target.in_flight -= 1
+            opening.target.unclaimed.append(opening)
+            self.room()
+        elif waiter in self._waiting:
             self._waiting.pop(waiter).cancel()
-
-    def _next_waiting(self) -> Waiter:
-        waiter = next(iter(self._waiting))
-        self._waiting.pop(waiter).cancel()
-        return waiter
+        elif waiter in self._unnamed:
+            self._unnamed.pop(waiter).cancel()
 
     def _waited_enough(self, waiter: Waiter) -> None:
         del self._waiting[waiter]
@@ -236,8 +206,10 @@ class BackendPool:
         if target is not None:
             target.in_flight -= 1
 
-    def stats_of(self, route: str, arm: str) -> CallTally:
-        """Where the calls of this route and arm to this backend are counted."""
+    def stats_of(self, route: str, arm: str, backend: Backend) -> CallTally:
+        """Where the calls of this route and arm are counted, to the backend as the exchange's snapshot has it."""
+        if backend is not self.backend:
+            return self._plane.stats.call(route, backend.name, backend.version, "live", arm)
         stats = self._stats.get((route, arm))
         if stats is None:
             stats = self._plane.stats.call(route, self.backend.name, self.backend.version, "live", arm)
@@ -258,39 +230,52 @@ class BackendPool:
 
     def connect(self, waiter: Waiter, tried: Sequence[Target] = (), fresh: bool = False) -> None:
         """Find a target and a connection; the waiter hears of it at once or later."""
+        if not self.targets:
+            self._unnamed[waiter] = self._plane.spawn_task(self._connect_when_resolved(waiter))
+        elif not self._serve(waiter, tried, fresh):
+            self._wait(waiter)
+
+    def _serve(self, waiter: Waiter, tried: Sequence[Target] = (), fresh: bool = False) -> bool:
+        """Hand out a warm connection or open another; False where neither may be."""
         targets = self.targets
-        if not targets:
-            self._plane.spawn_task(self._connect_when_resolved(waiter))
-            return
         target = targets[0] if len(targets) == 1 else self._pick(balance.without(targets, tried) or targets)
         connection = None if fresh else target.warm()
-        if connection is not None:
+        if connection is None and self._full(target):
+            target.spare()
+            if self._full(target):  # still, or again: who waited is first
+                return False
+        if self._waiting and waiter in self._waiting:
+            self._waiting.pop(waiter).cancel()
+        if connection is None:
+            self._open(target, waiter)
+        else:
             target.in_flight += 1
             waiter.connected(connection, target)
-        elif self._full(target) and not target.spare():
-            self._wait(waiter)
-        else:
-            self._open(target, waiter)
+        return True
 
     @property
     def waited_for(self) -> bool:
         """Whether any request waits for a connection."""
         return bool(self._waiting)
 
-    def serve_waiting(self, target: Target, connection: ClientConnection) -> bool:
+    def serve_waiting(self, target: Target, connection: ClientConnection) -> None:
         """Hand a freed connection to a request that waits for one."""
-        if target not in self.targets:
-            return False
-        waiter = self._next_waiting()
+        waiter = next(iter(self._waiting))
+        self._waiting.pop(waiter).cancel()
         connection.reused = True
         target.in_flight += 1
         waiter.connected(connection, target)
-        return True
 
     def room(self) -> None:
-        """A connection is gone: one that waits may open another."""
-        if self._waiting:
-            self.connect(self._next_waiting())
+        """A connection is gone, or more are allowed: as many of those that wait as there is room for get one."""
+        if self._waking:
+            return
+        self._waking = True
+        try:
+            while self._waiting and self.targets and self._serve(next(iter(self._waiting))):
+                pass
+        finally:
+            self._waking = False
 
     def gauges(self) -> list[PoolGauge]:
         """One line per target."""
@@ -320,8 +305,9 @@ class BackendPool:
         return balance.least_request(up, self._plane.below)
 
     def _full(self, target: Target) -> bool:
+        """Whether no connection may be opened, and none is being opened for nobody."""
         limit = self.backend.max_connections
-        return limit > 0 and target.open >= limit
+        return limit > 0 and target.open >= limit and not target.unclaimed
 
     def _wait(self, waiter: Waiter) -> None:
         if len(self._waiting) >= self.backend.max_pending:
@@ -333,36 +319,55 @@ class BackendPool:
             self._waiting[waiter] = self._plane.loop.call_later(patience_s, self._waited_enough, waiter)
 
     def _open(self, target: Target, waiter: Waiter) -> None:
+        """Open a connection for it, or let it have one that is being opened for nobody: clients that come and go must
+        not make ever more of them."""
         target.in_flight += 1
-        target.open += 1
-        target.connecting += 1
-        self._plane.spawn_task(self._open_for(target, waiter))
+        if target.unclaimed:
+            opening = target.unclaimed.pop()  # the latest, which has the most time left
+        else:
+            opening = Opening(target)
+            target.open += 1
+            target.connecting += 1
+            self._plane.spawn_task(self._run(opening, target))
+        opening.waiter = waiter
+        self._opening[waiter] = opening
 
-    async def _open_for(self, target: Target, waiter: Waiter) -> None:
+    async def _run(self, opening: Opening, target: Target) -> None:
         why = "closed at once"
         try:
-            connection = await target.open_connection(self._plane)
+            connection = await opening.connection(self._plane)
             usable = connection.usable
         except Exception as error:  # OSError, TimeoutError, and whatever a name or a certificate may provoke
             usable = False
-            why = _why(error)
+            why = why_not(error)
         target.connecting -= 1
+        waiter = opening.waiter
+        if waiter is None:
+            target.unclaimed.remove(opening)
+        else:
+            del self._opening[waiter]
         if usable:
             connection.adopt()
             target.succeeded()
-            waiter.connected(connection, target)
+            if waiter is None:
+                target.freed(connection)
+            else:
+                waiter.connected(connection, target)
             return
         target.open -= 1
-        target.in_flight -= 1
+        if waiter is not None:
+            target.in_flight -= 1
         target.failed(self._plane.wheel.now, why)
         self.room()
-        waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
+        if waiter is not None:
+            waiter.unavailable(Failure("connect_failed", f"backend {self.backend.name} cannot be reached"), target)
 
     async def _connect_when_resolved(self, waiter: Waiter) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.backend.connect_timeout or None):
                 for resolver in list(self._resolvers.values()):
                     await resolver.first.wait()
+        del self._unnamed[waiter]
         if self.targets:
             self.connect(waiter)
         else:
@@ -374,8 +379,7 @@ class BackendPool:
         for endpoint in self.backend.endpoints:
             resolver = self._resolvers.get(endpoint.host)
             for address in resolver.addresses if resolver is not None else (endpoint.host,):
-                target = known.pop((endpoint, address), None) or Target(self, endpoint, address, self.backend)
-                target.backend = self.backend
+                target = known.pop((endpoint, address), None) or Target(self, endpoint, address)
                 if endpoint.tls is not None:
                     target.context = self._plane.contexts[endpoint.tls]
                 targets.append(target)
@@ -384,7 +388,4 @@ class BackendPool:
             target.gone = True
             for connection in list(target.idle):
                 connection.discard(abort=False)
-
-
-def _why(error: BaseException) -> str:
-    return "timed out" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        self.room()

@@ -15,8 +15,8 @@ from ..config.snapshot import Endpoint, Shadow
 from ..filters.api import Failure, Headers, Request, Response
 from .exchange import HELD, Call, Caller, Fields
 from .lane import IDEMPOTENCY_KEY
+from .opening import Waiter
 from .outgoing import outgoing_authority, rewritten_json, rewritten_path
-from .pool import Waiter
 from .telemetry.count import NEVER
 from .telemetry.tokens import TokenClock, clock_of
 
@@ -97,9 +97,14 @@ class Copy(Caller, Waiter):
             self._held.append(content)
         self._size = len(content)
         self._ended = ended
-        lane.pool.connect(self)
+        if self._sendable():
+            lane.pool.connect(self)
         if not self.sent and not self.over:
             self._charge(len(content))
+
+    def _sendable(self) -> bool:
+        """Whether a connection is of use by now; one that was kept for a body to come would be lost as idle."""
+        return self._ended or self.shadow.backend.json_rewrite is None
 
     # The live request's bytes.
 
@@ -120,8 +125,8 @@ class Copy(Caller, Waiter):
             if chunk:
                 self._held.append(chunk)
                 self._charge(len(chunk))
-            if ended and not self.sent and self._call is not None:
-                self._send(self._call)
+            if ended and self.shadow.backend.json_rewrite is not None and not self.over:
+                self.lane.pool.connect(self)
 
     def _finish(self) -> None:
         if self._call is not None and not self._finished:
@@ -161,15 +166,10 @@ class Copy(Caller, Waiter):
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send what is at hand."""
-        if self.over:
-            call.cancel()
-            target.in_flight -= 1
-            return
         self._target = target
         self._call = call
         try:
-            if self._ended or self.shadow.backend.json_rewrite is None:
-                self._send(call)
+            self._send(call)
         except Exception:
             log.exception("route %s: a copy for %s failed in the proxy", self.lane.route, self.shadow.backend.name)
             self.abandon("not_mirrorable")
@@ -331,7 +331,8 @@ class Copy(Caller, Waiter):
             self._timer.cancel()
         lane = self.lane
         lane.copies.discard(self)
-        lane.pool.forget(self)
+        if self._target is None:
+            lane.pool.forget(self)
         lane.pool.leave(self._target)
         self._stats.in_flight -= 1
         if self.tokens is not None:

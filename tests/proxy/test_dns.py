@@ -109,6 +109,20 @@ async def test_a_request_waits_for_the_first_resolution(names: Names) -> None:
 
 
 @with_names
+async def test_who_left_before_the_first_resolution_is_not_connected(names: Names) -> None:
+    names.gate.clear()
+    async with upstream() as backend, configured(document([named(backend)])) as proxy:
+        left = await proxy.connect()
+        left.send(GET)
+        await proxy.settled(lambda: proxy.in_flight() > 0)
+        left.reset()
+        await proxy.settled(lambda: proxy.in_flight() == 0)
+        names.gate.set()
+        await served(proxy, backend)
+        assert len(backend.connections) == 1
+
+
+@with_names
 async def test_the_last_good_addresses_stay_when_resolving_fails(names: Names) -> None:
     async with upstream() as backend:
         async with configured(document([named(backend)], backend={"dns_refresh": "30ms"})) as proxy:

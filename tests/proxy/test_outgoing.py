@@ -189,6 +189,37 @@ async def test_a_body_too_large_to_rewrite_is_413_and_a_compressed_one_415() -> 
         call.reset()
 
 
+@on_the_loop
+async def test_a_body_that_is_held_to_be_rewritten_has_a_place_among_those_in_flight() -> None:
+    options = {**REWRITES, "max_in_flight": 1}
+    async with upstream() as backend, configured(document([backend.url], backend=options)) as proxy:
+        head = b"POST /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: 22\r\n" + JSON + b"\r\n"
+        first = await proxy.connect()
+        first.send(head + b'{"model":')
+        await proxy.settled(lambda: proxy.stats().in_flight == 1)
+        second = await proxy.connect()
+        second.send(head + b'{"model":')
+        refused = await second.message()
+        assert refused.status == 503 and b'"overloaded"' in refused.body
+        first.send(b'"a","x": 1.0}')
+        call, asked = await backend.call()
+        assert asked.body == b'{"model":"b","x":1.0}'
+        call.send(OK)
+        assert (await first.message()).status == 200
+
+
+@on_the_loop
+async def test_a_body_that_is_held_to_be_rewritten_has_the_time_of_the_whole_call() -> None:
+    options = {**REWRITES, "total_timeout": "200ms"}
+    async with upstream() as backend, configured(document([backend.url], backend=options)) as proxy:
+        client = await proxy.connect()
+        client.send(b"POST /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: 22\r\n" + JSON + b'\r\n{"model":')
+        answer = await client.message()
+        assert answer.status == 504 and b'"upstream_timeout"' in answer.body
+        assert not backend.connections
+        assert proxy.stats(backend="").reasons == {"upstream_timeout": 1}, "before a backend was asked"
+
+
 class Watch(BodyWrap):
     def __init__(self) -> None:
         self.seen = b""

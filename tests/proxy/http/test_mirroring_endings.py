@@ -36,6 +36,29 @@ async def test_a_body_that_the_shadow_cannot_be_asked_with_ends_the_copy_alone()
 
 
 @on_the_loop
+async def test_a_copy_that_waits_for_its_whole_body_keeps_no_connection_from_others() -> None:
+    async with mirroring(shadow={**REWRITES, "keep_alive": "200ms"}) as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b'{"a":1}', JSON))
+        live.send(ok())
+        shadow.send(ok())
+        await client.message()
+        await stage.pair()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\n%bContent-Length: 7\r\n\r\n" % JSON + b'{"a')
+        live = await stage.live.accept()
+        await live.head()
+        assert await shadow.gone() == b"", "it was idle for long enough meanwhile"
+        client.send(b'":2}')
+        await live.exactly(7)
+        again, copy = await stage.shadow.call()
+        assert copy.body == b'{"a":2,"model":"next"}'
+        live.send(ok())
+        again.send(ok())
+        assert (await client.message()).status == 200
+        pair = await stage.pair(2)
+        assert (pair.sent, pair.shadow_outcome) == (True, "complete")
+
+
+@on_the_loop
 async def test_a_reload_with_a_new_version_while_a_copy_is_under_way() -> None:
     async with mirroring() as stage:
         client, live, _, shadow, _ = await stage.asked(post(b"abc"))
@@ -110,6 +133,21 @@ async def test_an_answer_much_longer_than_live_s_is_cut() -> None:
         assert (pair.live_outcome, pair.shadow_outcome) == ("complete", "shadow_error")
         assert pair.shadow_bytes <= MIB
         assert stage.lane.breaker.failures == 1
+
+
+@on_the_loop
+async def test_an_answer_that_waited_is_not_cut_once_live_s_is_long_enough() -> None:
+    """Live's whole answer comes at once, and ends the exchange in the same turn."""
+    async with mirroring() as stage:
+        client, live, _, shadow, _ = await stage.asked(post(b"abc"))
+        shadow.send(b"HTTP/1.1 200 OK\r\nContent-Length: 350000\r\n\r\n" + bytes(270_000))
+        await stage.proxy.settled(lambda: any(each._waits for each in stage.lane.copies))
+        live.send(ok(bytes(50_000)))
+        assert (await client.message()).status == 200
+        shadow.send(bytes(80_000))
+        pair = await stage.pair()
+        assert (pair.live_outcome, pair.shadow_outcome, pair.shadow_bytes) == ("complete", "complete", 350_000)
+        assert stage.lane.breaker.failures == 0
 
 
 @on_the_loop
