@@ -98,10 +98,11 @@ async def test_the_copies_of_a_call_beyond_live_s_limit_are_told_with_their_exch
         copy_call, request = await stage.shadow.call()
         copy_call.send(ok())
         exchange = await told.exchange()
-        copy, dropped = exchange.calls
-        assert (copy.role, copy.outcome, dropped.role, dropped.outcome) == (
-            "shadow", "complete", "shadow", "body_too_large",
-        )  # fmt: skip
+        limited, copy, dropped = exchange.calls
+        assert [(each.role, each.outcome) for each in exchange.calls] == [
+            ("live", "overloaded"), ("shadow", "complete"), ("shadow", "body_too_large"),
+        ]  # fmt: skip
+        assert limited.start_ms <= limited.end_ms <= copy.end_ms
         assert request.get(b"traceparent") == f"00-{exchange.trace_id}-{copy.span_id}-01".encode()
         assert 0 <= dropped.start_ms == dropped.end_ms <= copy.end_ms
         live.send(ok())
