@@ -30,6 +30,6 @@ def target(host: str, port: int) -> Target:
         plane = DataPlane(loop, Stats())
         plane.wheel.stop()
         backend = Backend("stable", "7", ())
-        return Target(BackendPool(plane, backend), Endpoint(host, port), "", backend)
+        return Target(BackendPool(plane, backend), Endpoint(host, port), "")
     finally:
         loop.close()
