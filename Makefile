@@ -46,12 +46,12 @@ screenshots: setup  ## the pictures of docs/see-traces.md anew: MLServer, the pr
 
 test: lint typecheck pytest whole  ## lint, types and the whole suite at short lengths (LENGTH=full for more)
 
-# Tests of parts, over the sources.
+# Tests of all but the data plane, over the sources.
 pytest: .venv/dev.stamp packages .venv-npm/stamp
 	$(BIN)/python -m pytest -m "not e2e" $(WHOLE:%=--ignore=%) $(ARGS)
 
-# Tests of the whole program, over the compiled data plane that users run, where a C compiler is at hand.
-WHOLE := tests/wire tests/fuzz tests/faults
+# Tests of the data plane and the whole program, over the compiled one that users run, where a C compiler is at hand.
+WHOLE := tests/proxy tests/wire tests/fuzz tests/faults
 define PYTEST_WHOLE
 	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/stamp; \
 	else echo "no C compiler or no Python.h: the sources are tested, not the compiled data plane"; fi
@@ -60,7 +60,7 @@ define PYTEST_WHOLE
 endef
 
 whole: .venv/dev.stamp packages .venv-npm/stamp
-	$(call PYTEST_WHOLE,-m "not e2e" tests/bench/test_chained.py tests/proxy $(WHOLE))
+	$(call PYTEST_WHOLE,-m "not e2e" tests/bench/test_chained.py $(WHOLE))
 
 e2e: .venv/dev.stamp .venv-npm/stamp  ## the same bytes with and without the proxy, over real model servers; their traces
 	@$(MAKE) --no-print-directory $(E2E_SERVERS:%=.venv-%/stamp) .venv-phoenix/stamp
