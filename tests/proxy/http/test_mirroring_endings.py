@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -171,10 +172,17 @@ async def test_what_is_over_is_freed_at_once_and_not_by_the_collector() -> None:
         assert left.count("Copy") + left.count("Mirrored") == 0
 
 
+class Unreadable(list[tuple[bytes, bytes]]):
+    """Fields that nobody gets to see."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        raise RuntimeError
+
+
 @on_the_loop
 async def test_a_copy_that_cannot_even_be_made_is_counted() -> None:
     async with mirroring() as stage:
-        stage.lane.own = None  # type: ignore[assignment]
+        stage.lane.own = Unreadable()
         await stage.live_alone(await stage.connect(), post(b"abc"))
         pair = await stage.pair()
         assert (pair.live_outcome, pair.sent, pair.shadow_outcome) == ("complete", False, "not_mirrorable")
