@@ -134,15 +134,16 @@ def test_binary_tensors_reach_the_next_version_as_they_were_sent(
 
 
 def test_another_servers_refusals_are_told_of_and_never_heard(serve: Serve, tmp_path: Path) -> None:
-    """MLServer answers V2 JSON alike, and 500 to binary tensors over REST."""
+    """MLServer answers V2 JSON alike, and 500 to binary tensors over REST. It closes the connection behind that without
+    having said so, and no copy is made again: such a request comes last."""
     live, shadow = serve("kserve").direct, serve("mlserver").direct
     alike = [infer(f"json-{number}", ROWS[number:]) for number in range(10)]
-    refused = [binary_infer(f"binary-{number}", ROWS[number:], answer_binary=False) for number in range(3)]
+    refused = [binary_infer("binary", ROWS, answer_binary=False)]
     with mirrored(live, shadow, tmp_path) as (program, relay):
         answers: list[Answer] = [ask(program.address("ingress"), each) for each in alike + refused]
         assert answers == [ask(live, each) for each in alike + refused]
         assert {answer.status for answer in answers} == {200}
-        pair = pairs(program, 13)
+        pair = pairs(program, 11)
         assert sorted(each.body for each in relay.requests()) == sorted(map(body_of, alike + refused))
-    assert pair["status"]["agree"] == pytest.approx(10 / 13, abs=1e-3)
-    assert pair["counts"]["sent"] == 13
+    assert pair["status"]["agree"] == pytest.approx(10 / 11, abs=1e-3)
+    assert pair["counts"]["sent"] == 11
