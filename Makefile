@@ -53,9 +53,9 @@ pytest: .venv/dev.stamp packages .venv-npm/stamp
 # Tests of the data plane and the whole program, over the compiled one that users run, where a C compiler is at hand.
 WHOLE := tests/proxy tests/wire tests/fuzz tests/faults
 define PYTEST_WHOLE
-	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/stamp; \
-	else echo "no C compiler or no Python.h: the sources are tested, not the compiled data plane"; fi
-	@if $(CAN_COMPILE); then python=$(COMPILED)/bin/python; else python=$(BIN)/python; fi; \
+	@python=$(BIN)/python; \
+	if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/stamp || exit; python=$(COMPILED)/bin/python; \
+	else echo "no C compiler or no Python.h: the sources are tested, not the compiled data plane"; fi; \
 	$$python -m pytest $(1) $(ARGS)
 endef
 
