@@ -8,19 +8,20 @@ is `understudy.outcome`. A client that left is no error either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from ....filters.api import Reason
 from ...ending import is_failure
 from ...rescue import RESCUES
-from ..records import ToldCall, ToldExchange, ToldFlag
-from .places import Places
+from ..records import StreamTimes, ToldCall, ToldExchange, ToldFlag, ToldPair
+from .places import Address, Places
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...]
 Attributes: TypeAlias = dict[str, Value]
 
 SERVER: Final = 2  # SpanKind of OTLP
 CLIENT: Final = 3
+MOST_KEPT: Final = 1024  # some MiB
 _KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 )
@@ -32,39 +33,74 @@ _FLAG_BYTES: Final = 600  # without what is documented of it
 _ABOUT_BYTES: Final = 80  # of a name of that, without its value; the span and the event have both
 
 
-class Event(NamedTuple):
-    """Something that happened within a span; times are nanoseconds since 1970."""
+class Alike:
+    """What spans of a kind have in common, or events: nearly all that they say.
 
-    name: str
-    time_ns: int
-    attributes: Attributes = {}  # noqa: RUF012 - never written to
+    Mutable state: `encoded`, which wire.py makes of it once.
+    """
+
+    __slots__ = ("attributes", "encoded", "error", "kind", "name")
+
+    def __init__(self, name: str, attributes: Attributes, kind: int = 0, error: str | None = None) -> None:
+        self.name = name
+        self.attributes = attributes  # nobody changes them
+        self.kind = kind
+        self.error = error  # None: the status is unset
+        self.encoded = b""
 
 
-class Span(NamedTuple):
+class Event:
+    """Something that happened within a span."""
+
+    __slots__ = ("alike", "time_ns")
+
+    def __init__(self, alike: Alike, time_ns: int) -> None:
+        self.alike = alike
+        self.time_ns = time_ns  # since 1970
+
+
+class Span:
     """One span, as OTLP has it: ids are bytes, times nanoseconds since 1970."""
 
-    trace_id: bytes
-    span_id: bytes
-    trace_state: str
-    parent_id: bytes  # b"" where the trace begins
-    is_remote: bool  # the parent is a caller's
-    name: str
-    kind: int
-    start_ns: int
-    end_ns: int
-    attributes: Attributes
-    events: list[Event]
-    error: str | None  # None: the status is unset
-    link: tuple[bytes, bytes] | None = None  # trace and span that caused it, of another trace
+    __slots__ = (
+        "alike", "end_ns", "events", "is_remote", "link", "own", "parent_id", "span_id", "start_ns", "trace_id",
+        "trace_state",
+    )  # fmt: skip
+
+    def __init__(
+        self, alike: Alike, trace_id: bytes, span_id: bytes, trace_state: str, parent_id: bytes, is_remote: bool,
+        start_ns: int, end_ns: int, own: Attributes, events: list[Event], link: tuple[bytes, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        self.alike = alike
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.trace_state = trace_state
+        self.parent_id = parent_id  # b"" where the trace begins
+        self.is_remote = is_remote  # the parent is a caller's
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.own = own  # attributes that differ from span to span
+        self.events = events
+        self.link = link  # trace and span that caused it, of another trace
+
+    @property
+    def attributes(self) -> Attributes:
+        """All of them."""
+        return {**self.alike.attributes, **self.own}
+
+
+FIRST_BYTE: Final = Alike("understudy.first_byte", {})
+LAST_BYTE: Final = Alike("understudy.last_byte", {})
 
 
 class Spans:
-    """Turns records into spans. Immutable after construction."""
+    """Turns records into spans. For one thread alone. Mutable state: what spans have had in common so far."""
 
     def __init__(self, places: Places, headers: Iterable[str] = ()) -> None:
         """`headers` are the request fields that spans carry; a record may hold others, for the access log."""
         self._places = places
         self._headers = frozenset(map(str.lower, headers))
+        self._kept: dict[tuple[object, ...], Alike] = {}
 
     def of(self, told: ToldExchange) -> list[Span]:
         """The spans of one record: none where it is not to be traced, that of a late copy alone where live was told."""
@@ -79,39 +115,34 @@ class Spans:
                 yield self._client(told, call, began_ns)
 
     def _server(self, told: ToldExchange, began_ns: int) -> Span:
-        template = self._places.template(told.route)
-        error = _server_error(told)
+        answering = _answering(told)
+        flags = told.flags
+        flag = flags[0] if flags else None
+        key: tuple[object, ...] = (
+            SERVER, told.method if told.method in _KNOWN_METHODS else "", told.scheme, told.http_version, told.route,
+            told.port, told.status, told.reason, told.sampled, told.config, told.experiment, told.arm,
+            None if answering is None else (answering.backend, answering.version),
+            None if flag is None else (flag.key, flag.variant, flag.reason),
+        )  # fmt: skip
+        alike = self._kept.get(key) or self._keep(key, self._servers(told, answering))
         return Span(
-            trace_id=bytes.fromhex(told.trace_id),
-            span_id=bytes.fromhex(told.span_id),
-            trace_state=told.trace_state,
-            parent_id=bytes.fromhex(told.parent_id),
-            is_remote=bool(told.parent_id),
-            name=_name(told.method, template),
-            kind=SERVER,
-            start_ns=began_ns,
-            end_ns=began_ns + int(told.total_ms * _NS_PER_MS),
-            attributes=self._server_attributes(told, template, error),
-            events=_server_events(told, began_ns),
-            error=error,
-        )
+            alike, bytes.fromhex(told.trace_id), bytes.fromhex(told.span_id), told.trace_state,
+            bytes.fromhex(told.parent_id), bool(told.parent_id), began_ns, began_ns + int(told.total_ms * _NS_PER_MS),
+            self._server_own(told), self._server_events(told, began_ns),
+        )  # fmt: skip
 
-    def _server_attributes(self, told: ToldExchange, template: str | None, error: str | None) -> Attributes:
+    def _servers(self, told: ToldExchange, answering: ToldCall | None) -> Alike:
+        """What all such exchanges say."""
+        template, error = self._places.template(told.route), _server_error(told)
         attributes: Attributes = {
-            **_method(told.method),
+            "http.request.method": told.method if told.method in _KNOWN_METHODS else "_OTHER",
             "url.scheme": told.scheme,
-            "client.address": told.client,
             "network.protocol.version": told.http_version,
-            "http.request.body.size": told.request_bytes,
-            "http.response.body.size": told.response_bytes,
-            "understudy.request_id": told.request_id,
             "understudy.role": "live",
             "understudy.outcome": told.reason or "complete",
             "understudy.sampled": told.sampled,
             "understudy.config.version": told.config,
         }
-        if told.path:
-            attributes["url.path"] = told.path
         if template is not None:
             attributes["http.route"] = template
         if told.route:
@@ -122,17 +153,54 @@ class Spans:
             attributes["http.response.status_code"] = told.status
         if error is not None:
             attributes["error.type"] = error
-        for name, value in told.fields.items():
-            if name in self._headers:
-                attributes[f"http.request.header.{name}"] = (value,)
-        answering = next((call for call in reversed(told.calls) if call.role == "live"), None)
         if answering is not None:
             attributes["understudy.backend"] = answering.backend
             attributes["understudy.version"] = answering.version
         _add_arm(attributes, told)
         if told.flags:
             attributes |= _flag(told.flags[0])
-        return attributes
+        return Alike(_name(told.method, template), attributes, SERVER, error)
+
+    def _server_own(self, told: ToldExchange) -> Attributes:
+        own: Attributes = {
+            "client.address": told.client,
+            "http.request.body.size": told.request_bytes,
+            "http.response.body.size": told.response_bytes,
+            "understudy.request_id": told.request_id,
+        }
+        if told.path:
+            own["url.path"] = told.path
+        _add_unknown_method(own, told)
+        for name, value in told.fields.items():
+            if name in self._headers:
+                own[f"http.request.header.{name}"] = (value,)
+        return own
+
+    def _server_events(self, told: ToldExchange, began_ns: int) -> list[Event]:
+        events: list[Event] = []
+        for flag in told.flags:
+            events.append(Event(self._evaluation(flag, told), began_ns))
+        _add_bytes(events, told.first_byte_ms, None if told.reason else told.total_ms, began_ns)
+        for call in told.calls:
+            if call.role == "shadow" and not call.span_id and call.outcome != "pending":  # which may be sent yet
+                events.append(Event(self._drop(call), began_ns + int(call.start_ms * _NS_PER_MS)))
+        return events
+
+    def _evaluation(self, flag: ToldFlag, told: ToldExchange) -> Alike:
+        key: tuple[object, ...] = (flag.key, flag.variant, flag.reason, told.route, told.config)
+        return self._kept.get(key) or self._keep(key, Alike("feature_flag.evaluation", {
+            **_flag(flag),
+            "feature_flag.provider.name": "understudy",
+            "feature_flag.set.id": told.route,
+            "feature_flag.version": str(told.config),
+        }))  # fmt: skip
+
+    def _drop(self, call: ToldCall) -> Alike:
+        key: tuple[object, ...] = (call.backend, call.outcome)
+        return self._kept.get(key) or self._keep(key, Alike("understudy.copy.dropped", {
+            "understudy.backend": call.backend,
+            "understudy.outcome": call.outcome,
+        }))  # fmt: skip
 
     def _client(self, told: ToldExchange, call: ToldCall, began_ns: int) -> Span:
         is_shadow = call.role == "shadow"
@@ -140,69 +208,75 @@ class Spans:
         link, trace_state = None, told.trace_state
         if call.trace_id:
             link, trace_id, parent_id, trace_state = (trace_id, parent_id), bytes.fromhex(call.trace_id), b"", ""
-        error = None if is_shadow else _client_error(call)
-        attributes = self._client_attributes(told, call, is_shadow)
-        if error is not None:
-            attributes["error.type"] = error
+        address = self._places.address(call.endpoint) if call.endpoint else None
+        key: tuple[object, ...] = (
+            CLIENT, told.method if told.method in _KNOWN_METHODS else "", told.route, call.backend,
+            call.version, call.endpoint, call.status, call.outcome, call.censored, call.resent,
+            None if is_shadow else (told.experiment, told.arm),
+        )  # fmt: skip
+        alike = self._kept.get(key) or self._keep(key, _clients(told, call, address))
         start_ns = began_ns + int(call.start_ms * _NS_PER_MS)
+        events: list[Event] = []
+        _add_bytes(events, call.first_byte_ms, call.end_ms if call.outcome == "complete" else None, began_ns)
+        end_ns = max(start_ns, began_ns + int(call.end_ms * _NS_PER_MS))
         return Span(
-            trace_id=trace_id,
-            span_id=bytes.fromhex(call.span_id),
-            trace_state=trace_state,
-            parent_id=parent_id,
-            is_remote=False,
-            name=_name(told.method, call.backend),
-            kind=CLIENT,
-            start_ns=start_ns,
-            end_ns=max(start_ns, began_ns + int(call.end_ms * _NS_PER_MS)),
-            attributes=attributes,
-            events=_bytes_events(call.first_byte_ms, call.end_ms if call.outcome == "complete" else None, began_ns),
-            error=error,
-            link=link,
-        )
+            alike, trace_id, bytes.fromhex(call.span_id), trace_state, parent_id, False, start_ns, end_ns,
+            self._client_own(told, call, address), events, link,
+        )  # fmt: skip
 
-    def _client_attributes(self, told: ToldExchange, call: ToldCall, is_shadow: bool) -> Attributes:
-        attributes: Attributes = {
-            **_method(told.method),
-            "network.protocol.version": "1.1",
+    def _client_own(self, told: ToldExchange, call: ToldCall, address: Address | None) -> Attributes:
+        """No query is in url.full: it may hold what is secret."""
+        own: Attributes = {
             "http.request.body.size": call.request_bytes,
             "http.response.body.size": call.response_bytes,
-            "understudy.route": told.route,
-            "understudy.role": call.role,
-            "understudy.backend": call.backend,
-            "understudy.version": call.version,
-            "understudy.outcome": call.outcome,
         }
-        if call.status:
-            attributes["http.response.status_code"] = call.status
-        if call.resent:
-            attributes["http.request.resend_count"] = call.resent
-        if is_shadow:
-            attributes["understudy.censored"] = call.censored
-        else:
-            _add_arm(attributes, told)
-        self._add_address(attributes, told, call, is_shadow)
+        if address is not None and address.port is not None:
+            path = self._places.path(told.route, call.backend, call.role == "shadow", told.path)
+            own["url.full"] = address.url + path
+        _add_unknown_method(own, told)
         if call.stream is not None:
-            _add_stream(attributes, call)
+            _add_stream(own, call.stream)
         if call.pair is not None:
-            pair = call.pair
-            for name in ("latency_delta_ms", "latency_ratio", "status_match"):
-                value = getattr(pair, name)
-                if value is not None:
-                    attributes[f"understudy.pair.{name}"] = value
-        return attributes
+            _add_pair(own, call.pair)
+        return own
 
-    def _add_address(self, attributes: Attributes, told: ToldExchange, call: ToldCall, is_shadow: bool) -> None:
-        """No query is in url.full: it may hold what is secret."""
-        address = self._places.address(call.endpoint) if call.endpoint else None
-        if address is None:
-            return
+    def _keep(self, key: tuple[object, ...], alike: Alike) -> Alike:
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[key] = alike
+        return alike
+
+
+def _clients(told: ToldExchange, call: ToldCall, address: Address | None) -> Alike:
+    """What all such calls say."""
+    is_shadow = call.role == "shadow"
+    error = None if is_shadow else _client_error(call)
+    attributes: Attributes = {
+        "http.request.method": told.method if told.method in _KNOWN_METHODS else "_OTHER",
+        "network.protocol.version": "1.1",
+        "understudy.route": told.route,
+        "understudy.role": call.role,
+        "understudy.backend": call.backend,
+        "understudy.version": call.version,
+        "understudy.outcome": call.outcome,
+    }
+    if call.status:
+        attributes["http.response.status_code"] = call.status
+    if call.resent:
+        attributes["http.request.resend_count"] = call.resent
+    if is_shadow:
+        attributes["understudy.censored"] = call.censored
+    else:
+        _add_arm(attributes, told)
+    if address is not None:
         attributes["server.address"] = address.host
         if address.port is None:
             attributes["network.transport"] = "unix"
-            return
-        attributes["server.port"] = address.port
-        attributes["url.full"] = address.url + self._places.path(told.route, call.backend, is_shadow, told.path)
+        else:
+            attributes["server.port"] = address.port
+    if error is not None:
+        attributes["error.type"] = error
+    return Alike(_name(told.method, call.backend), attributes, CLIENT, error)
 
 
 def count_of(told: ToldExchange) -> int:
@@ -234,12 +308,19 @@ def _name(method: str, target: str | None) -> str:
     return f"{known} {target}" if target else known
 
 
-def _method(method: str) -> Attributes:
-    if method in _KNOWN_METHODS:
-        return {"http.request.method": method}
-    if not method:  # refused before it could be read
-        return {"http.request.method": "_OTHER"}
-    return {"http.request.method": "_OTHER", "http.request.method_original": method}
+def _answering(told: ToldExchange) -> ToldCall | None:
+    """The last of the live call's attempts."""
+    found = None
+    for call in told.calls:
+        if call.role == "live":
+            found = call
+    return found
+
+
+def _add_unknown_method(own: Attributes, told: ToldExchange) -> None:
+    """One that is empty was refused before it could be read."""
+    if told.method and told.method not in _KNOWN_METHODS:
+        own["http.request.method_original"] = told.method
 
 
 def _server_error(told: ToldExchange) -> str | None:
@@ -260,22 +341,12 @@ def _client_error(call: ToldCall) -> str | None:
     return str(call.status) if call.status >= 400 else None
 
 
-def _server_events(told: ToldExchange, began_ns: int) -> list[Event]:
-    events = [Event("feature_flag.evaluation", began_ns, _evaluation(flag, told)) for flag in told.flags]
-    events += _bytes_events(told.first_byte_ms, None if told.reason else told.total_ms, began_ns)
-    events += [
-        Event("understudy.copy.dropped", began_ns + int(call.start_ms * _NS_PER_MS),
-              {"understudy.backend": call.backend, "understudy.outcome": call.outcome})
-        for call in told.calls
-        if call.role == "shadow" and not call.span_id and call.outcome != "pending"  # which may be sent yet
-    ]  # fmt: skip
-    return events
-
-
-def _bytes_events(first_byte_ms: float | None, last_byte_ms: float | None, began_ns: int) -> list[Event]:
+def _add_bytes(events: list[Event], first_byte_ms: float | None, last_byte_ms: float | None, began_ns: int) -> None:
     """Of an answer; the last byte only where it is the whole answer's."""
-    times = (("understudy.first_byte", first_byte_ms), ("understudy.last_byte", last_byte_ms))
-    return [Event(name, began_ns + int(ms * _NS_PER_MS)) for name, ms in times if ms is not None]
+    if first_byte_ms is not None:
+        events.append(Event(FIRST_BYTE, began_ns + int(first_byte_ms * _NS_PER_MS)))
+    if last_byte_ms is not None:
+        events.append(Event(LAST_BYTE, began_ns + int(last_byte_ms * _NS_PER_MS)))
 
 
 def _flag(flag: ToldFlag) -> Attributes:
@@ -289,15 +360,6 @@ def _flag(flag: ToldFlag) -> Attributes:
     return attributes
 
 
-def _evaluation(flag: ToldFlag, told: ToldExchange) -> Attributes:
-    return {
-        **_flag(flag),
-        "feature_flag.provider.name": "understudy",
-        "feature_flag.set.id": told.route,
-        "feature_flag.version": str(told.config),
-    }
-
-
 def _add_arm(attributes: Attributes, told: ToldExchange) -> None:
     if told.experiment:
         attributes["understudy.experiment"] = told.experiment
@@ -305,12 +367,19 @@ def _add_arm(attributes: Attributes, told: ToldExchange) -> None:
         attributes["understudy.arm"] = told.arm
 
 
-def _add_stream(attributes: Attributes, call: ToldCall) -> None:
+def _add_stream(own: Attributes, stream: StreamTimes) -> None:
     """Seconds, as the conventions have it; they name the first, and offer no attribute for the others."""
-    stream = call.stream
-    assert stream is not None
     if stream.first_token_ms is not None:
-        attributes["gen_ai.response.time_to_first_chunk"] = stream.first_token_ms / 1000
+        own["gen_ai.response.time_to_first_chunk"] = stream.first_token_ms / 1000
     if stream.per_chunk_ms is not None:
-        attributes["understudy.stream.time_per_output_chunk"] = stream.per_chunk_ms / 1000
-    attributes["understudy.stream.chunks"] = stream.chunks
+        own["understudy.stream.time_per_output_chunk"] = stream.per_chunk_ms / 1000
+    own["understudy.stream.chunks"] = stream.chunks
+
+
+def _add_pair(own: Attributes, pair: ToldPair) -> None:
+    if pair.latency_delta_ms is not None:
+        own["understudy.pair.latency_delta_ms"] = pair.latency_delta_ms
+    if pair.latency_ratio is not None:
+        own["understudy.pair.latency_ratio"] = pair.latency_ratio
+    if pair.status_match is not None:
+        own["understudy.pair.status_match"] = pair.status_match
