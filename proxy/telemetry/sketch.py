@@ -48,11 +48,14 @@ def subtract(sketch: Mapping[int, int], earlier: Mapping[int, int]) -> Sketch:
 def quantiles(sketch: Mapping[int, int], *shares: float) -> list[float | None]:
     """The durations in seconds that these shares (0..1, rising) of the counted ones do not exceed (nearest rank); None
     for no data."""
-    order = sorted(sketch)
-    upto = list(accumulate([sketch[index] for index in order]))
-    if not upto or not upto[-1]:
-        return [None] * len(shares)
-    return [middle(order[bisect_left(upto, share * upto[-1])]) for share in shares]
+    return [None if index < 0 else middle(index) for index in _buckets(sketch, shares)]
+
+
+def bound(sketch: Mapping[int, int], share: float) -> float | None:
+    """Like a quantile, but the end of its bucket: what is longer is in a bucket above, and what is as long as what the
+    quantile was made of is not longer, however little all of it spreads."""
+    [index] = _buckets(sketch, (share,))
+    return None if index < 0 else _end(index)
 
 
 def between(bounds_s: Sequence[float]) -> list[int]:
@@ -74,3 +77,16 @@ def middle(index: int) -> float:
     """The value whose relative distance to both borders of a bucket is the same."""
     low = exp((index - OFFSET) / SCALE)
     return max(low * 2 * GAMMA / (1 + GAMMA) - SHIFT_S, 0.0)
+
+
+def _end(index: int) -> float:
+    return exp((index + 1 - OFFSET) / SCALE) - SHIFT_S
+
+
+def _buckets(sketch: Mapping[int, int], shares: Sequence[float]) -> list[int]:
+    """Where the quantiles are; -1 for no data."""
+    order = sorted(sketch)
+    upto = list(accumulate([sketch[index] for index in order]))
+    if not upto or not upto[-1]:
+        return [-1] * len(shares)
+    return [order[bisect_left(upto, share * upto[-1])] for share in shares]

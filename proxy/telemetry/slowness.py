@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..timers import NEVER
-from .sketch import Sketch, add, quantiles, subtract
+from .sketch import Sketch, add, bound, subtract
 
 if TYPE_CHECKING:
     from ..timers import Wheel
@@ -90,7 +90,8 @@ def backends(calls: Iterable[CallTally]) -> dict[tuple[str, str], list[CallTally
 
 
 def judging(tallies: Sequence[CallTally], past: Past, now: float) -> Iterator[None]:
-    """Set `p99_s` of all these tallies to that of their late exchanges together, `AT_ONCE` of them a step."""
+    """Set `p99_s` of all these tallies to that of their late exchanges together, `AT_ONCE` of them a step. It is
+    the end of a bucket: beyond the middle would be nearly every exchange where all take about the same time."""
     together: Sketch = {}
     for at, tally in enumerate(tallies, 1):
         for durations in tally.total.values():
@@ -98,7 +99,7 @@ def judging(tallies: Sequence[CallTally], past: Past, now: float) -> Iterator[No
         if at % AT_ONCE == 0:
             yield
     lately = past.lately(together, now)
-    found = quantiles(lately, 0.99)[0] if sum(lately.values()) >= LEAST else None
+    found = bound(lately, 0.99) if sum(lately.values()) >= LEAST else None
     for tally in tallies:
         tally.p99_s = math.inf if found is None else found
     yield
