@@ -19,8 +19,9 @@ from ..losses import Losses
 from .outcome import Health, Outcome, words
 from .plan import Target
 
-KEEP_S: Final = 60.0
-"""What is older is lost: a backend that is away for less loses nothing, as far as the bounds of what waits go."""
+KEEP_S: Final = 120.0
+"""What is older when it is refused, or when its turn comes, is lost: a backend that is away for less loses nothing, as
+far as the bounds of what waits go. Twice what a backend may ask for at once (`over_http.MOST_PATIENCE_S`)."""
 FIRST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 15.0
 
@@ -29,7 +30,8 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True, slots=True)
 class Load(Generic[Batch]):
-    """What is sent at once, for how many items it counts, and until when (monotonic) it is worth sending."""
+    """What is sent at once, for how many items it counts, and until when (monotonic) it is offered again where it is
+    refused; the wait for that may reach beyond, as nothing else is sent meanwhile."""
 
     batch: Batch
     items: int
@@ -157,7 +159,7 @@ class Sender(ABC, Generic[Batch]):
             pause_s = min(2 * pause_s, MOST_PAUSE_S)
             if outcome.again:
                 self._not_before_s = time.monotonic() + wait_s
-            if not outcome.again or time.monotonic() + wait_s > load.until_s or not self._pause(wait_s):
+            if not outcome.again or time.monotonic() >= load.until_s or not self._pause(wait_s):
                 return load.items
 
     def _pause(self, wait_s: float) -> bool:

@@ -195,21 +195,36 @@ def test_a_backend_that_asks_for_patience_gets_it(backend: Backend, losses: Loss
     assert losses.counts() == {"spans": 0}
 
 
+class Later:
+    """Stands for the module `time`. Mutable state: by how much it is ahead."""
+
+    off_s = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return time.monotonic() + self.off_s
+
+
 def test_patience_outlasts_what_was_lost_for_it(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The backend asks for more than a record may wait: it is lost at once, and the next one is not sent before."""
-    monkeypatch.setattr(senders, "KEEP_S", 0.2)
+    """A record that is too old when it is refused is lost at once, and the next one is not sent before."""
+    clock = Later()
+    for module in (sending, senders):
+        monkeypatch.setattr(module, "time", clock)
     backend.says = [Outcome("HTTP 503 Service Unavailable", again=True, after_s=0.4)]
+    backend.held.clear()
     sender.offer([told_exchange()])
     backend.was_asked()
-    begun = time.monotonic()
-    monkeypatch.setattr(senders, "KEEP_S", 60.0)
+    clock.off_s = sending.KEEP_S
     sender.offer([told_exchange()])
+    begun = time.monotonic()
+    backend.held.set()
     backend.was_asked()
     assert time.monotonic() - begun >= 0.3
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
+    assert len(backend.sent) == 2
 
 
 def test_what_is_too_old_is_lost(

@@ -12,6 +12,7 @@ from understudy.proxy.telemetry.export import sender as sender_module
 from understudy.proxy.telemetry.export import senders
 from understudy.proxy.telemetry.export.exporters import sending
 from understudy.proxy.telemetry.export.outcome import Outcome
+from understudy.proxy.telemetry.export.over_http import MOST_PATIENCE_S
 from understudy.proxy.telemetry.export.places import Places
 from understudy.proxy.telemetry.export.senders import SpanSender
 from understudy.proxy.telemetry.export.spans import Spans
@@ -112,11 +113,15 @@ def test_no_backend_makes_more_lost_than_it_was_sent(rejected: int, lost: int) -
     assert losses.counts() == {"spans": lost}
 
 
-def test_pauses_grow_from_the_first_to_the_longest_and_no_further() -> None:
-    """A clock that moves by waiting alone; the pauses are those of one load, until it is too old."""
-    backend, losses, clock = Backend(), Losses(), Clock()
-    backend.says = [DOWN] * 99
-    sender = span_sender(losses, lambda: backend)
+def offered(backend: Backend, clock: Clock) -> int:
+    """Offer one load by a clock that only pauses and the backend move, until it is over: how many items were lost."""
+    losses = Losses()
+
+    def takes_a_while(request: bytes) -> Outcome:
+        clock.now_s += 0.01
+        return backend(request)
+
+    sender = span_sender(losses, lambda: takes_a_while)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender_module, "time", clock)
         patch.setattr(senders, "time", clock)
@@ -124,8 +129,37 @@ def test_pauses_grow_from_the_first_to_the_longest_and_no_further() -> None:
         sender.offer([told_exchange()])
         sender.stop(1000.0)
         sender._run()
-    assert clock.pauses == [1, 2, 4, 8, 15, 15, 15]
+    return losses.counts()["spans"]
+
+
+def test_pauses_grow_from_the_first_to_the_longest_and_no_further() -> None:
+    backend, clock = Backend(), Clock()
+    backend.says = [DOWN] * 99
+    assert offered(backend, clock) == SPANS_EACH
+    assert clock.pauses == [1, 2, 4, 8, *[15] * 7]
     assert clock.pauses[-1] == sender_module.MOST_PAUSE_S
     assert len(backend.sent) == 1 + len(clock.pauses)
     assert sum(clock.pauses) == sender_module.KEEP_S, "what is older is lost"
-    assert losses.counts() == {"spans": SPANS_EACH}
+
+
+BUSY = Outcome("HTTP 503 Service Unavailable", again=True, after_s=MOST_PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("says", "pauses", "lost"),
+    [
+        ([BUSY], [60], 0),
+        ([BUSY] * 2, [60, 60], 0),
+        ([BUSY] * 99, [60, 60], SPANS_EACH),
+        ([*[DOWN] * 10, BUSY], [1, 2, 4, 8, *[15] * 6, 60], 0),
+    ],
+    ids=["once", "twice", "for ever", "when it is nearly too old"],
+)
+def test_a_backend_that_asks_for_the_most_patience_is_asked_again_then_and_no_sooner(
+    says: list[Outcome], pauses: list[float], lost: int
+) -> None:
+    backend, clock = Backend(), Clock()
+    backend.says = says
+    assert offered(backend, clock) == lost
+    assert clock.pauses == pauses
+    assert len(backend.sent) == 1 + len(pauses)
