@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -32,7 +33,7 @@ _VERSION: Final = version("understudy")
 
 class Export:
     """Mutable state: the plan in force, the sender of each signal, those that a reload replaced, when sums began, when
-    metrics are due, and the task that measures them.
+    metrics were last measured (monotonic), and the task that measures them.
 
     Nothing here waits for a backend, save `stop`, and that within a bound of its own.
     """
@@ -53,7 +54,7 @@ class Export:
         self._metrics: MetricSender | None = None
         self._former: list[Sender[Any]] = []
         self._start_ns, self._start_s = time.time_ns(), time.monotonic()
-        self._due_s = 0.0
+        self._measured_s = -math.inf
         self._measuring: asyncio.Task[None] | None = None
 
     def configure(self, document: Document) -> None:
@@ -84,8 +85,9 @@ class Export:
     def tick(self, now_s: float) -> None:
         """Call it every second, monotonic: metrics leave when they are due."""
         is_measuring = self._measuring is not None and not self._measuring.done()
-        if self._metrics is not None and now_s >= self._due_s and not is_measuring:
-            self._due_s = now_s + self._plan.interval_s
+        is_due = now_s >= self._measured_s + self._plan.interval_s
+        if self._metrics is not None and is_due and not is_measuring:
+            self._measured_s = now_s
             self._measuring = asyncio.get_running_loop().create_task(self._offer(is_last=False))
 
     def warnings(self) -> list[str]:
@@ -143,7 +145,7 @@ class Export:
     def _metric_sender(self, target: Target | None, plan: Plan) -> MetricSender | None:
         if target is None:
             return None
-        self._due_s = 0.0
+        self._measured_s = -math.inf
         sender = MetricSender(target, self._losses, _wire(plan), partial(sending, target))
         sender.start()
         return sender
