@@ -60,10 +60,16 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 
 def redacted(text: str) -> str:
-    """A URL as one may print it: without user and password."""
-    scheme, separator, rest = text.partition("://")
-    userinfo, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}***@{host}" if separator and at and userinfo else text
+    """A URL as one may print it, or a text that was meant for one: without user, password, query and fragment."""
+    if text.startswith("unix:"):
+        return text
+    scheme, separator, _ = text.partition("://")
+    known = scheme + separator if separator and scheme.isalnum() else ""
+    login, at, place = text.removeprefix(known).rpartition("@")
+    if "?" in login or "#" in login:  # a password's, or does the query hold an @?
+        return f"{known}***"
+    end = min((place.index(mark) + 1 for mark in "?#" if mark in place), default=len(place))
+    return f"{known}{'***' if login else ''}{at}{place[:end]}{'***' if place[end:] else ''}"
 
 
 def _split(text: str, schemes: tuple[str, ...], allowed: str, *, userinfo: bool = False) -> SplitResult:

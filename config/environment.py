@@ -145,7 +145,7 @@ def metric_interval_s(environ: Environ) -> float | None:
 _FORMS: Final[Mapping[str, tuple[Callable[[str, str], bool], str]]] = {
     "PROTOCOL": (lambda text, _: text.lower() in PROTOCOLS, " or ".join(PROTOCOLS)),
     "COMPRESSION": (lambda text, _: text.lower() in COMPRESSIONS, " or ".join(COMPRESSIONS)),
-    "ENDPOINT": (is_endpoint, "http://host:4318 or https://host:4318, over gRPC host:4317 too, and no user"),
+    "ENDPOINT": (is_endpoint, "http://host:4318 or https://host:4318, no user; over gRPC host:4317 too, no query"),
     "TIMEOUT": (lambda text, _: timeout_s(text) is not None, "milliseconds above 0"),
     "INSECURE": (lambda text, _: text.lower() in ("true", "false"), "true or false"),
     "HEADERS": (

@@ -31,8 +31,11 @@ def is_endpoint(text: str, protocol: str) -> bool:
     """Whether it can be asked: http or https, and over gRPC whatever else gRPC resolves, such as host:4317.
 
     One that names a user cannot: gRPC would take them for a part of the host's name, and over HTTP nobody is sent them.
+    So it is with a query over gRPC, and what gRPC takes for a name it tells in its errors.
     """
     if not (text.isascii() and text.isprintable()) or " " in text:
+        return False
+    if protocol == "grpc" and ("?" in text or "#" in text):
         return False
     if protocol == "grpc" and not text.lower().startswith(("http://", "https://")):
         return "@" not in text

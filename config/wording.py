@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import inspect as types
 
 from ..filters.units import SecretRef
+from .addresses import redacted
 
 _NAMED = 24  # more names than these are not listed
 _SHOWN = 60  # a longer value is cut
@@ -59,7 +60,7 @@ def shown(value: Any, options: Sequence[types.Type] = ()) -> str:
         return "nothing"
     if any(isinstance(each, types.StructType) and each.cls is SecretRef for each in options):
         return "text" if isinstance(value, str) else "a number" if not isinstance(value, bool) else "a truth value"
-    return quoted(value) if isinstance(value, str) else json.dumps(value)
+    return quoted(redacted(value)) if isinstance(value, str) else json.dumps(value)
 
 
 def refusal(value: Any, options: Sequence[types.Type]) -> str:

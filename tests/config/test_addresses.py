@@ -135,7 +135,28 @@ def test_what_is_no_network(text: str) -> None:
         parse_network(text)
 
 
-def test_credentials_are_never_printed() -> None:
-    assert redacted("redis://user:p@ss@host:6379/0") == "redis://***@host:6379/0"
-    assert redacted("http://host/a") == "http://host/a"
-    assert redacted("unix:/a@b") == "unix:/a@b"
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("redis://user:SECRET@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://user:SEC@RET@host:6379/0", "redis://***@host:6379/0"),
+        ("http://user:SEC/RET@host", "http://***@host"),
+        ("http://user:SEC?RET@host", "http://***"),
+        ("user:SECRET@host:4317", "***@host:4317"),
+        ("https://host/v1?api-key=SECRET", "https://host/v1?***"),
+        ("https://host?api-key=SEC@RET", "https://***"),
+        ("https://host?back=http://u:SECRET@host", "https://***"),
+        ("https://user:SECRET@host?api-key=SECRET#SECRET", "https://***@host?***"),
+        ("https://host#SECRET?SECRET", "https://host#***"),
+        ("host:4318?back=https://host/SECRET", "host:4318?***"),
+        ("host:4318?api-key=SECRET", "host:4318?***"),
+        ("http://host/a", "http://host/a"),
+        ("http://host/a?", "http://host/a?"),
+        ("http://@host", "http://@host"),
+        ("", ""),
+        ("unix:/a@b", "unix:/a@b"),
+    ],
+)
+def test_credentials_are_never_printed(text: str, printed: str) -> None:
+    assert redacted(text) == printed
+    assert not any(each in printed for each in ("SEC", "RET"))

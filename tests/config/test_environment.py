@@ -132,6 +132,8 @@ def test_what_is_not_understood_is_told_and_never_its_value() -> None:
         ("ENDPOINT", "collector:4318", "http/protobuf"),
         ("ENDPOINT", "http://user:canary@collector:4318", "http/protobuf"),
         ("ENDPOINT", "http://user:canary@collector:4317", "grpc"), ("ENDPOINT", "user:canary@collector", "grpc"),
+        ("ENDPOINT", "collector:4317?key=canary", "grpc"), ("ENDPOINT", "http://collector:4317#canary", "grpc"),
+        ("ENDPOINT", "collector:4318?key=canary", "http/protobuf"),
         ("ENDPOINT", "http://:4318", "http/protobuf"), ("ENDPOINT", "http://collector:canary", "http/protobuf"),
         ("ENDPOINT", "http://coll\u00e9ctor:4318", "http/protobuf"), ("ENDPOINT", "http://a b:4318", "http/protobuf"),
         ("HEADERS", "x-a=1,authorization=Bearer%0Acanary", "http/protobuf"), ("HEADERS", "x=can%C3%A9ry", "grpc"),

@@ -19,7 +19,7 @@ def health() -> tuple[Health, Callable[[float], None]]:
     def later(seconds: float) -> None:
         now[0] += seconds
 
-    return Health("traces", "http://me:secret@collector:4318/v1/traces", lambda: now[0]), later
+    return Health("traces", "http://me:secret@collector:4318/v1/traces?key=secret", lambda: now[0]), later
 
 
 def test_a_change_is_told_once(
@@ -30,7 +30,7 @@ def test_a_change_is_told_once(
     for outcome in (GOOD, GOOD, BAD, BAD, BAD, GOOD, GOOD):
         state.now(outcome)
         later(QUIET_S)
-    name = "OTLP export of traces to http://***@collector:4318/v1/traces"
+    name = "OTLP export of traces to http://***@collector:4318/v1/traces?***"
     assert caplog.messages == [f"{name} fails: HTTP 503 Service Unavailable", f"{name} works again"]
 
 
