@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final, Literal, cast
+from urllib.parse import urlsplit
 
 from ....config import environment as env
 from ....config import secrets
@@ -143,7 +144,8 @@ def _endpoint(signal: Signal, otlp: OtlpPart, environ: Environ, protocol: str) -
         return otlp.endpoint or own or shared
     if otlp.endpoint is None and own:
         return own
-    return f"{(otlp.endpoint or shared).removesuffix('/')}/v1/{signal}"
+    url = urlsplit(otlp.endpoint or shared)
+    return url._replace(path=f"{url.path.removesuffix('/')}/v1/{signal}").geturl()
 
 
 def _headers(otlp: OtlpPart, variable: str, protocol: str, base: str) -> tuple[tuple[tuple[str, str], ...], str]:

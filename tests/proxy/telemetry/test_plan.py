@@ -36,6 +36,7 @@ def test_nothing_to_export_is_an_empty_plan() -> None:
         ({"endpoint": "http://a:1/otlp/"}, {BASE + "ENDPOINT": "http://b:1"}, "http://a:1/otlp/v1/traces"),
         ({"endpoint": "http://a:1"}, {BASE + "TRACES_ENDPOINT": "http://b:1/x"}, "http://a:1/v1/traces"),
         (None, {BASE + "ENDPOINT": "http://b:1/"}, "http://b:1/v1/traces"),
+        (None, {BASE + "ENDPOINT": "http://b:1/x/?key=1"}, "http://b:1/x/v1/traces?key=1"),
         (None, {BASE + "ENDPOINT": "http://b:1", BASE + "TRACES_ENDPOINT": "http://c:1/x"}, "http://c:1/x"),
         ({"endpoint": "https://a:4317", "protocol": "grpc"}, {}, "https://a:4317"),
         (None, {BASE + "ENDPOINT": "http://b:1", BASE + "PROTOCOL": "grpc"}, "http://b:1"),
