@@ -73,7 +73,8 @@ class Proposal:
 class Supervisor:
     """Mutable state: the workers by slot (what each was asked and has said is its own: worker_process.py); the
     generation that they serve, and the one that they build; which empty slots pause before the next try, and how often
-    each failed young; whether nothing new is taken any more (`_refusing`), or no worker started (`_ending`).
+    each failed young; the CPU time of those that ended, by name; whether nothing new is taken any more (`_refusing`),
+    or no worker started (`_ending`).
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Supervisor:
         self.wanted = wanted
         self.workers: dict[int, WorkerProcess] = {}
         self.restarts = 0
+        self.ended_cpu_s: dict[str, float] = {}
         self._current: Generation | None = None
         self._proposed: Proposal | None = None
         self._pauses: dict[int, asyncio.TimerHandle] = {}
@@ -246,6 +248,8 @@ class Supervisor:
     def _on_death(self, worker: WorkerProcess, how: str) -> None:
         self._totals.retire(worker.slot)
         self._failures.retire(worker.slot)
+        if worker.cpu_s is not None:
+            self.ended_cpu_s[worker.name] = self.ended_cpu_s.get(worker.name, 0.0) + worker.cpu_s
         if self.workers.get(worker.slot) is worker:
             del self.workers[worker.slot]
         self._wake()

@@ -15,6 +15,7 @@ import msgspec
 from . import giving_way, messages
 from .channel import Channel
 from .log import logger
+from .processes import Usage, usage
 
 REAP_EVERY_S = 0.005
 REAP_KILL_AFTER = 200  # a process that closed its channel but lives on after a second is killed
@@ -24,7 +25,8 @@ class WorkerProcess:
     """A fresh interpreter in its own process group, so that no terminal's signal reaches it.
 
     Mutable state: what it was asked last (`asked_version` to build, `told_version` to swap to), what it said
-    (`serving_version`, `error`) and owes (`_owed`), and whether it is `dead`.
+    (`serving_version`, `error`) and owes (`_owed`), the CPU time that it had when last looked (`cpu_s`), and whether it
+    is `dead`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class WorkerProcess:
         self.dead = False
         self.silent_ticks = 0
         self.lag_s = 0.0
+        self.cpu_s: float | None = None
         self.started_s = time.monotonic()
         self._loop = loop
         self._on_notice = on_notice
@@ -73,6 +76,13 @@ class WorkerProcess:
     def age_s(self) -> float:
         """Since it was started."""
         return time.monotonic() - self.started_s
+
+    def usage(self) -> Usage:
+        """What it uses now; the CPU time that it had, where it is gone and its death is not told yet."""
+        found = usage(self.pid) if self._process.returncode is None else Usage(None, None)  # its id may be another's
+        if found.cpu_s is not None:
+            self.cpu_s = found.cpu_s
+        return Usage(found.memory_bytes, self.cpu_s)
 
     @property
     def answered(self) -> bool:
@@ -135,6 +145,7 @@ class WorkerProcess:
         self._reap(0)
 
     def _reap(self, attempt: int) -> None:
+        self.usage()  # while it can still be read
         status = self._process.poll()
         if status is None:
             if attempt == REAP_KILL_AFTER:

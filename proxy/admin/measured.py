@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def sources_of(control: Control) -> Pieces[Sources]:
     """What all metrics are made of, of the moment of its first piece. Do it on control's loop."""
     rejected, bounds = control.configuration.refusals, _bounds(control)
+    ended_cpu_s = dict(control.supervisor.ended_cpu_s)
     status, moment = yield from status_of(control)
     return Sources(
         status=status,
@@ -25,6 +26,7 @@ def sources_of(control: Control) -> Pieces[Sources]:
         rejected=rejected,
         lost=status.losses(),
         bounds=bounds,
+        ended_cpu_s=ended_cpu_s,
     )
 
 

@@ -188,7 +188,7 @@ def _processes(control: Control) -> list[Process]:
                 round(control.lag_s * 1000, 3)),
     ]  # fmt: skip
     for _, worker in sorted(control.supervisor.workers.items()):
-        memory_bytes, cpu_s = usage(worker.pid)
+        memory_bytes, cpu_s = worker.usage()
         found.append(
             Process(worker.name, worker.pid, _state(control, worker), round(worker.age_s, 1), memory_bytes, cpu_s,
                     round(worker.lag_s * 1000, 3))

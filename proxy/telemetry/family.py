@@ -103,7 +103,8 @@ class _Kept(dict[Values, AnyStr]):
 class Sources:
     """What families are made of: `status` is of now, `calls` and `copies` are sums since the start.
 
-    `lost` says by kind (records, spans, spans_beyond_rate, metrics, logs) what telemetry was dropped.
+    `lost` says by kind (records, spans, spans_beyond_rate, metrics, logs) what telemetry was dropped, `ended_cpu_s` by
+    name what the processes used that are no more.
     """
 
     status: Status
@@ -112,6 +113,7 @@ class Sources:
     rejected: int  # configurations
     lost: Mapping[str, int] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: Bounds(BOUNDS_S))
+    ended_cpu_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Bounds:

@@ -26,6 +26,16 @@ def _reloads(sources: Sources) -> Iterator[tuple[Values, int]]:
     yield ("rejected",), sources.rejected
 
 
+def _cpu_s(sources: Sources) -> Iterator[tuple[Values, float]]:
+    """A replaced worker goes on where the one before it ended: sums do not fall."""
+    spent = dict(sources.ended_cpu_s)
+    for each in sources.status.processes:
+        if each.cpu_s is not None:
+            spent[each.name] = spent.get(each.name, 0.0) + each.cpu_s
+    for name, seconds in sorted(spent.items()):
+        yield (name,), seconds
+
+
 PROGRAM: Final = (
     Entry(
         "understudy.pool.connections", "{connection}", "updown", (*_POOL, "state"), "Connections to an endpoint.",
@@ -87,8 +97,8 @@ PROGRAM: Final = (
         _PROCESSES.value(lambda each: each.memory_bytes),
     ),
     Entry(
-        "process.cpu.time", "s", "counter", ("process",), "CPU time of a process; a replaced worker starts at 0.",
-        _PROCESSES.value(lambda each: each.cpu_s),
+        "process.cpu.time", "s", "counter", ("process",), "CPU time of a process and of those that it replaced.",
+        WHOLE.values(_cpu_s),
     ),
     Entry(
         "understudy.process.loop_lag", "s", "gauge", ("process",),

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from understudy.proxy.admin.views import status_of
 from understudy.proxy.giving_way import whole
+from understudy.proxy.processes import usage
 from understudy.proxy.status import Status
 from understudy.proxy.worker_process import WorkerProcess
 
@@ -236,7 +237,9 @@ def test_a_shadow_that_hangs_is_warned_of_before_its_calls_run_out_of_time() -> 
 
 def test_a_worker_that_tells_nothing_is_not_said_to_serve() -> None:
     with rehearsed(CONFIG) as fed:
-        worker = SimpleNamespace(name="worker-0", pid=1, serving_version=1, silent_ticks=4, age_s=60.0, lag_s=0.0)
+        worker = SimpleNamespace(
+            name="worker-0", pid=1, serving_version=1, silent_ticks=4, age_s=60.0, lag_s=0.0, usage=lambda: usage(1)
+        )
         fed.control.supervisor.workers[0] = cast(WorkerProcess, worker)
         assert [each.state for each in whole(status_of(fed.control))[0].processes][1:] == ["serving"]
         worker.silent_ticks = 5

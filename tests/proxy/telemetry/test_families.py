@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from understudy.proxy.admin.measured import families_of
 from understudy.proxy.giving_way import whole
 from understudy.proxy.messages import Report
-from understudy.proxy.status import Config, Status
+from understudy.proxy.status import Config, Process, Status
 from understudy.proxy.telemetry.count import NEVER, CallTally
 from understudy.proxy.telemetry.exposition import prometheus_name, render
 from understudy.proxy.telemetry.families import TABLE, families
@@ -97,6 +97,16 @@ def test_a_page_is_of_the_grammar_and_counts_right() -> None:
     assert found["understudy_events_total", "retries"] == 4
     assert found["understudy_ready",] == 1
     assert found["understudy_telemetry_dropped_total", "records"] == 7
+
+
+def test_cpu_time_never_falls_when_a_worker_is_replaced() -> None:
+    shown = status()
+    for name, cpu_s in (("control", 3.0), ("worker-0", 0.25), ("worker-1", 2.0), ("worker-3", None)):
+        shown.processes.append(Process(name, 1, "serving", 1.0, 1, cpu_s, None))
+    sources = Sources(shown, [], [], 0, ended_cpu_s={"worker-0": 40.0, "worker-2": 7.0})
+    found = {each.labels["process"]: each.value for each in read("".join(render(families(sources))))
+             if each.name == "process_cpu_time_seconds_total"}  # fmt: skip
+    assert found == {"control": 3.0, "worker-0": 40.25, "worker-1": 2.0, "worker-2": 7.0}, "that one starts anew soon"
 
 
 @given(st.lists(st.floats(min_value=0, max_value=5000)))
