@@ -11,10 +11,10 @@ from ..config import own_secret
 from ..config.environment import resolved
 from ..config.load import Loaded, load
 from ..config.schema import Document, encode
+from .iso_time import now_text
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Generation, Rejected, Supervisor
-from .text import now_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from .admin.server import AdminServer
 from .comparison.epochs import Epochs, Why
 from .configuration import Configuration, why_not
 from .giving_way import collect_rarely, give_way, in_turns
+from .iso_time import now_text
 from .listening import BindError, Listening
 from .log import logger
 from .supervisor import Rejected, Supervisor
@@ -33,7 +34,6 @@ from .telemetry.losses import Losses
 from .telemetry.recent import Recent
 from .telemetry.records import Record
 from .telemetry.totals import Totals
-from .text import now_text
 
 TICK_S = 1.0
 MOST_RELOADS = 16

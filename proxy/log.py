@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import select
-from datetime import UTC, datetime
+
+from .iso_time import time_text
 
 logger = logging.getLogger("understudy")
 
@@ -47,12 +48,11 @@ class LineHandler(logging.Handler):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = record.getMessage()
         if record.exc_info:
             text += " | " + logging.Formatter().formatException(record.exc_info)
         text = " | ".join(text.splitlines())
-        return f"{when} {record.levelname.lower():7} {self._process}[{os.getpid()}] {text}"
+        return f"{time_text(record.created)} {record.levelname.lower():7} {self._process}[{os.getpid()}] {text}"
 
 
 def set_up(process: str) -> None:

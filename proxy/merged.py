@@ -14,7 +14,7 @@ from . import admin_client
 from .comparison.merging import Merged, Unusable, merge, read
 from .comparison.view import Compare
 from .comparison.words import arms, block
-from .text import now_text
+from .iso_time import now_text
 
 ASKED_AT_ONCE = 16
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024

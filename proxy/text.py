@@ -1,9 +1,8 @@
-"""Pieces of the screens that commands print, and the form in which a time is told everywhere."""
+"""Pieces of the screens that commands print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 
 def table(rows: Sequence[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
@@ -49,8 +48,3 @@ def size(length: int) -> str:
         if length >= unit:
             return f"{length / unit:.0f}{name}" if length % unit == 0 else f"{length / unit:.1f}{name}"
     return f"{length}B"
-
-
-def now_text() -> str:
-    """The wall clock, ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -18,10 +18,10 @@ from ...filters.split import SplitConfig
 from ..comparison.epochs import shadows, tolerance_of
 from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
 from ..giving_way import Pieces
+from ..iso_time import now_text
 from ..status import Call, Copies, Keys, SizeShare
 from ..telemetry.sketch import subtract
 from ..telemetry.stats import SIZE_CLASSES, CallKey, CallStats, CopyStats
-from ..text import now_text
 
 if TYPE_CHECKING:
     from ..comparison.epochs import Epochs

@@ -14,12 +14,12 @@ from ...config.schema import Document
 from ...filters.units import enc_hook
 from ..configuration import Configuration
 from ..giving_way import Pieces
+from ..iso_time import now_text
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
 from ..telemetry.stats import MOST_KEYS, OVERFLOW, SPANS_BEYOND_RATE, CallStats
 from ..telemetry.totals import by_backend, summed
-from ..text import now_text
 from . import compared
 from .compared import INSTANCE, Moment
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from ...config.log_line import HEADER, JSON, Piece, pieces
 from ...config.schema import AccessLogPart
+from ..iso_time import time_text
 from .records import ToldCall, ToldExchange
 
 Render: TypeAlias = Callable[[ToldExchange], bytes]
@@ -108,11 +108,6 @@ def line_of(told: ToldExchange, names: Sequence[str]) -> Line:
         output_chunks=stream.chunks if stream is not None else UNSET,
         headers=headers or UNSET,
     )
-
-
-def time_text(seconds: float) -> str:
-    """RFC 3339, UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shadow(call: ToldCall) -> ShadowLine:

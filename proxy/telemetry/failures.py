@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from ..iso_time import now_text
 from ..messages import Records
-from ..text import now_text
 from .records import FailedExchange
 
 MOST_KEPT = 100
