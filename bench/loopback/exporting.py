@@ -1,9 +1,10 @@
 """Every trace exported: what it does to latency, while the collector answers and while it hangs, and what is lost.
 
 The plain route, so that an exchange is two spans. Latency at half of the peak of the one that traces everything, the
-same rate for all, in short turns: without telemetry, with a collector that answers, with one that never does; all of it
+same rate for all, in turns: without telemetry, with a collector that answers, with one that never does; all of it
 on one core, and then with control on the other one, so that the worker is seen alone. Load and backends come before
-control and the collector there. At that rate control is told of a part (`traces.rate`), and so latency is looked at
+control and the collector there. Exports come in bursts, so a p99 is that of all the requests of all turns, save those
+that met a core which stood still. At that rate control is told of a part (`traces.rate`), and so latency is looked at
 once more at the rate at which every exchange is told and exported.
 Capacity: a constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever
 does not arrive must be counted.
@@ -15,13 +16,13 @@ import contextlib
 import os
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from . import usage
 from .chained import documents
-from .figures import paired_ratio
+from .figures import percentile, pooled_ratio
 from .lab import Lab
 from .peers import plain_count, start_variants
 from .processes import coming_first
@@ -36,9 +37,8 @@ CONNECTIONS = 64
 SPANS = 2  # of an exchange: what was asked, and what the backend was asked
 SPANS_PER_S = 5000.0
 STEADY_S = 10.0
-WINDOW_S = 0.25  # short: in most of them the machine does not stand still
-WARMUP_S = 0.15
-WINDOWS = 3  # times as many as other scenarios have
+TURN_S = 2.0  # of several exports
+WARMUP_S = 0.3
 GRACE_S = 20.0
 LEFT_S = 0.6  # what is left to be exported must not disturb the next window
 LOOKS = 3  # at the backend, each counted by it: two within a measurement, one behind it
@@ -66,17 +66,24 @@ def exported(lab: Lab, name: str) -> None:
 
 
 def _latency(lab: Lab, name: str, subjects: Sequence[Subject], rate: float) -> None:
-    """Windows in turns; each but the first is compared with the one before it."""
+    """In turns; each subject but the first is compared with the one before it."""
     resident = {each.name: usage.memory(each.pids()).resident for each in subjects}
+    turns: dict[str, list[list[float]]] = {each.name: [] for each in subjects}
     with lab.awake():
-        for _ in range(WINDOWS * lab.options.windows):
+        for _ in range(lab.options.windows):
             for subject in subjects:
-                _window(lab, name, subject, rate)
+                turns[subject.name].append(_turn(lab, name, subject, rate))
                 if subject.name != UNTRACED and subject.child is not None:
                     subject.child.pause(LEFT_S)
+    for subject in subjects:
+        latencies_us = [each for turn in turns[subject.name] for each in turn]
+        figures = {f"latency_p{percent}_us": percentile(latencies_us, percent) for percent in (50, 99)}
+        lab.add(name, subject.name, {"rate_per_s": rate, **figures, "samples": float(len(latencies_us))})
     for before, subject in pairwise(subjects):
         rise = (usage.memory(subject.pids()).resident - resident[subject.name]) / MIB
-        lab.add(name, subject.name, {"rise_mib": rise, **_ratio(lab, name, subject, before)})
+        ratio = pooled_ratio(turns[subject.name], turns[before.name], 99)
+        ratios = {f"p99_ratio_{field}": value for field, value in ratio._asdict().items()}
+        lab.add(name, subject.name, {"rise_mib": rise, **ratios})
 
 
 def _move_control(subject: Subject, core: int) -> None:
@@ -93,19 +100,19 @@ def _peak(lab: Lab, subject: Subject, counts: Counts) -> float:
     return found.figures()["requests_per_s"]
 
 
-def _window(lab: Lab, name: str, subject: Subject, rate: float) -> None:
-    args = (subject.ports.plain, rate, WINDOW_S, WARMUP_S, CONNECTIONS)
+def _turn(lab: Lab, name: str, subject: Subject, rate: float) -> list[float]:
+    """Latencies, microseconds."""
+    seconds = min(TURN_S, lab.options.seconds)
+    args = (subject.ports.plain, rate, seconds, WARMUP_S, CONNECTIONS, "samples")
+    before_s = usage.cpu_ns(subject.pids()) / 1e9
     with lab.watched(subject) as disturbance, coming_first():
-        result = lab.generate("openloop", *args, limit_s=WINDOW_S + WARMUP_S + GRACE_S)
-    figures = {figure: result[figure] for figure in ("latency_p50_us", "latency_p99_us", "max_us")}
-    windows = lab.windows(result["began_ns"], result["ended_ns"], disturbance)
-    lab.add(name, subject.name, {"rate_per_s": rate, **figures, **windows, **disturbance})
-
-
-def _ratio(lab: Lab, name: str, subject: Subject, other: Subject) -> dict[str, float]:
-    figures = lab.figures[name]
-    ratio = paired_ratio(figures[subject.name]["latency_p99_us"], figures[other.name]["latency_p99_us"])
-    return {f"p99_ratio_{field}": value for field, value in ratio._asdict().items()}
+        result = lab.generate("openloop", *args, limit_s=seconds + WARMUP_S + GRACE_S)
+    busy = (usage.cpu_ns(subject.pids()) / 1e9 - before_s) / (seconds + WARMUP_S)
+    dues_ns, latencies_ns = zip(*result["samples"], strict=True)
+    spared = [latency / 1000 for latency in compress(latencies_ns, lab.standstills.spared(dues_ns))]
+    figures = {"turn_p99_us": result["latency_p99_us"], "busy_share": busy, "spared": len(spared) / len(dues_ns)}
+    lab.add(name, subject.name, {**figures, **disturbance})
+    return spared
 
 
 def _capacity(lab: Lab, name: str, subject: Subject, collector: Collector, counts: Counts) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-__all__ = ["Paired", "median", "paired_difference", "paired_ratio", "percentile", "slope"]
+__all__ = ["Paired", "median", "paired_difference", "paired_ratio", "percentile", "pooled_ratio", "slope"]
 
 RESAMPLES = 4000
+POOLED_RESAMPLES = 1000
+BUCKET = 0.005  # of a value: so exact is the interval of a pooled ratio
 
 
 class Paired(NamedTuple):
@@ -33,6 +36,46 @@ def paired_ratio(values: Sequence[float], others: Sequence[float], seed: int = 0
 def paired_difference(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Paired:
     """The median over pairs of value - other, else as `paired_ratio`."""
     return _median([value - other for value, other in zip(values, others, strict=True)], seed)
+
+
+def pooled_ratio(
+    blocks: Sequence[Sequence[float]], others: Sequence[Sequence[float]], percent: float, seed: int = 0
+) -> Paired:
+    """The percentile of all samples / that of all of the others, with a bootstrap interval: whole pairs of blocks are
+    drawn again, with replacement.
+
+    For a tail that comes in bursts, of which a short block holds some or none. Samples are positive. Raises ValueError
+    without samples or when there are not as many blocks of one as of the others.
+    """
+    pairs = list(zip(map(_counted, blocks), map(_counted, others), strict=True))
+    estimate = percentile(_joined(blocks), percent) / percentile(_joined(others), percent)
+    draw = random.Random(seed)
+    found = []
+    for _ in range(POOLED_RESAMPLES):
+        drawn = draw.choices(pairs, k=len(pairs))
+        ours, theirs = (_counted_percentile([pair[side] for pair in drawn], percent) for side in (0, 1))
+        found.append(math.exp(BUCKET * (ours - theirs)))
+    return Paired(estimate, percentile(found, 2.5), percentile(found, 97.5))
+
+
+def _joined(blocks: Sequence[Sequence[float]]) -> list[float]:
+    return [value for block in blocks for value in block]
+
+
+def _counted(block: Sequence[float]) -> Counter[int]:
+    return Counter(round(math.log(value) / BUCKET) for value in block)
+
+
+def _counted_percentile(blocks: Sequence[Counter[int]], percent: float) -> int:
+    counts: Counter[int] = Counter()
+    for block in blocks:
+        counts.update(block)
+    left = math.ceil(percent * counts.total() / 100)
+    for bucket in sorted(counts):
+        left -= counts[bucket]
+        if left <= 0:
+            return bucket
+    raise ValueError("a percentile of no samples")
 
 
 def _median(found: Sequence[float], seed: int) -> Paired:

@@ -1,6 +1,6 @@
 """Did the machine stand still? A process on each core, ahead of all others, that notes when it was woken late.
 
-`python -m bench.loopback.hiccups` wakes 250 times a second at real-time priority. For each line on its standard input
+`python -m bench.loopback.hiccups` wakes 1,000 times a second at real-time priority. For each line on its standard input
 it prints, as JSON, since the line before: [when it should have been woken, how late it was] for every wake-up that was
 `LATE_NS` late or more, monotonic nanoseconds. No process of this machine can delay it so: when it was late, the
 host had the core, or the kernel was busy with interrupts. Without the privilege for that priority it says `refused`.
@@ -22,10 +22,11 @@ from .pace import Pace
 from .processes import Child, python, running
 from .wire import BenchError
 
-PER_SECOND = 250  # some 0.5 % of a core
-LATE_NS = 1_000_000
+PER_SECOND = 1000  # some 2 % of a core
+LATE_NS = 500_000  # so that a standstill of 1.5 ms is always seen
 PRIORITY = 50
 KEPT = 100_000
+RECOVERY = 3  # times as long as it stood still, a core needs at half load to be as before
 
 
 @dataclass
@@ -35,11 +36,26 @@ class Standstills:
     watchers: Sequence[Child] = ()
     late: list[tuple[int, int]] = field(default_factory=list)
 
+    def spared(self, due_ns: Sequence[int]) -> list[bool]:
+        """Of moments in rising order: whether no core is known to have stood still then, or just before."""
+        self._ask()
+        touched = sorted((due - late, due + late * (1 + RECOVERY)) for due, late in self.late)
+        found, at, until_ns = [], 0, 0
+        for moment in due_ns:
+            while at < len(touched) and touched[at][0] <= moment:
+                until_ns = max(until_ns, touched[at][1])
+                at += 1
+            found.append(moment >= until_ns)
+        return found
+
     def during(self, began_ns: float, ended_ns: float) -> bool:
         """Whether a core is known to have stood still in this span of time."""
+        self._ask()
+        return any(began_ns - late < due < ended_ns for due, late in self.late)
+
+    def _ask(self) -> None:
         for each in self.watchers:
             self.late += _asked(each)
-        return any(began_ns - late < due < ended_ns for due, late in self.late)
 
 
 def _asked(watcher: Child) -> list[tuple[int, int]]:

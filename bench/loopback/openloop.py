@@ -1,9 +1,10 @@
 """Constant-rate load: requests leave when they are due, whether or not earlier ones have been answered.
 
-`python -m bench.loopback.openloop PORT RATE SECONDS WARMUP_S CONNECTIONS [BYTES] [failures]` prints one JSON line. A
-latency counts from the moment the request was due, so one that had to wait for a free connection, or for this process,
-is charged for it: no coordinated omission. Sockets and epoll without an event loop, because at 13,000 requests a second
-on the core that also runs the backend, this process must cost little.
+`python -m bench.loopback.openloop PORT RATE SECONDS WARMUP_S CONNECTIONS [BYTES] [failures | samples]` prints one JSON
+line. A latency counts from the moment the request was due, so one that had to wait for a free connection, or for this
+process, is charged for it: no coordinated omission. With `samples` every one is told, with the moment at which its
+request was due and in the order of those, nanoseconds. Sockets and epoll without an event loop, because at 13,000
+requests a second on the core that also runs the backend, this process must cost little.
 
 A wrong answer ends the run; with `failures` it is counted instead, as a connection that breaks or a request that is
 never answered, and the request's latency is the time until then.
@@ -19,6 +20,7 @@ import sys
 import time
 from array import array
 from collections import deque
+from typing import Any
 
 from .figures import percentile
 from .pace import Pace
@@ -78,6 +80,7 @@ class OpenLoop:
         self.by_fd = {connection.sock.fileno(): connection for connection in self.free}
         self.waiting: deque[int] = deque()
         self.latencies_ns = array("q")
+        self.dues_ns = array("q")
         self.failures: int | None = None  # None: the first one ends the run
         self.heard = 0
         self.total = round(rate * (seconds + warmup_s))
@@ -145,6 +148,7 @@ class OpenLoop:
         self.heard += 1
         if due_ns >= self.began_ns:
             self.latencies_ns.append(time.monotonic_ns() - due_ns)
+            self.dues_ns.append(due_ns)
 
     def _fail(self, connection: Connection) -> None:
         """Count what failed and go on with a new connection in the place of this one."""
@@ -174,8 +178,8 @@ class OpenLoop:
 def main() -> None:
     """Run once; an error or a wrong byte is an exit status of 1 and its description on stderr."""
     *numbers, last = sys.argv[1:]
-    tolerant = last == "failures"
-    port, rate, seconds, warmup_s, connections, *size = map(float, numbers if tolerant else sys.argv[1:])
+    tolerant, told = last == "failures", last == "samples"
+    port, rate, seconds, warmup_s, connections, *size = map(float, numbers if tolerant or told else sys.argv[1:])
     gc.disable()  # nothing here makes cycles, and a collection would be charged to the proxy
     try:
         load = OpenLoop(int(port), rate, seconds, warmup_s, int(connections), int(size[0]) if size else KIB)
@@ -184,8 +188,10 @@ def main() -> None:
     except (BenchError, OSError) as mistake:
         sys.exit(str(mistake))
     latencies_us = [latency / 1000 for latency in load.latencies_ns]
-    figures = {f"latency_p{percent}_us": percentile(latencies_us, percent) for percent in (50, 99)}
+    figures: dict[str, Any] = {f"latency_p{percent}_us": percentile(latencies_us, percent) for percent in (50, 99)}
     figures |= {"max_us": max(latencies_us), "began_ns": load.began_ns, "ended_ns": time.monotonic_ns()}
+    if told:
+        figures["samples"] = sorted(zip(load.dues_ns, load.latencies_ns, strict=True))
     print(json.dumps({"requests": len(latencies_us), "failures": load.failures or 0, **figures}))
 
 

@@ -50,6 +50,8 @@ COLUMNS = {
     "onset_ratio": ("p50 ratio at onset", "{:.2f}"),
     "copies_share": ("copies sent", "{:.0%}"),
     "status_changes": ("answers changed, warm-up too", "{:,.0f}"),
+    "busy_share": ("its CPU", "{:.0%}"),
+    "spared": ("requests counted", "{:.1%}"),
     "samples": ("samples", "{:,.0f}"),
     "windows": ("windows", "{:.0f}"),
     "disturbed_windows": ("disturbed", "{:.0f}"),

@@ -1,28 +1,48 @@
-"""A core is kept awake by a process that gives way to everybody, and that goes when the bench goes."""
+"""A core is kept awake by the kernel, or by a process that gives way to everybody and goes when the bench goes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from bench.loopback import usage
+import pytest
+
+from bench.loopback import awake, lab, usage
 from bench.loopback.lab import Lab, Options
 from bench.loopback.processes import nothing_left_behind, python, running
 
 from .test_chained import SHARED
 
 
-def test_the_subjects_core_is_kept_awake_for_the_length_of_a_block(tmp_path: Path) -> None:
-    lab = Lab(Options(()), SHARED, None, tmp_path, print)  # type: ignore[arg-type]
+def test_the_kernel_is_asked_for_the_length_of_a_block(tmp_path: Path) -> None:
+    wish = tmp_path / "cpu3" / "power" / "pm_qos_resume_latency_us"
+    wish.parent.mkdir(parents=True)
+    wish.write_text("0\n")
+    with awake.polling(3, tmp_path) as polls:
+        assert (polls, wish.read_text()) == (False, "0\n"), "no idle states, nobody who would listen"
+    (tmp_path / "cpu3" / "cpuidle").mkdir()
+    with awake.polling(3, tmp_path) as polls:
+        assert (polls, wish.read_text()) == (True, "n/a")
+    assert wish.read_text() == "0\n"
+    with awake.polling(4, tmp_path) as polls:
+        assert not polls
+
+
+def test_where_the_kernel_is_not_to_be_asked_a_process_keeps_the_core_awake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "polling", lambda _: contextlib.nullcontext(False))
+    ours = Lab(Options(()), SHARED, None, tmp_path, print)  # type: ignore[arg-type]
     with nothing_left_behind():
-        with lab.awake():
-            (idler,) = lab.idlers
+        with ours.awake():
+            (idler,) = ours.idlers
             assert usage.runs_on(idler, SHARED.subject)
             with running("wait", ["sleep", "20"], SHARED.load, tmp_path) as patience:
                 patience.until(lambda: os.sched_getscheduler(idler) == os.SCHED_IDLE, 10)
                 before = usage.cpu_ns([idler])
                 patience.until(lambda: usage.cpu_ns([idler]) > before + 10_000_000, 10)
-        assert lab.idlers == []
+        assert ours.idlers == []
         assert usage.family(os.getpid()) == [os.getpid()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.loopback.figures import median, paired_difference, paired_ratio, percentile, slope
+from bench.loopback.figures import median, paired_difference, paired_ratio, percentile, pooled_ratio, slope
 from bench.loopback.reach import BY_NAME, HARM_SIZES, HUNG_SIZES, TARGETS, Target, judge, medians_of
 
 
@@ -21,6 +21,17 @@ def test_a_percentile_is_the_smallest_sample_that_so_many_do_not_exceed() -> Non
 def test_one_late_answer_in_fifty_is_the_p99_and_one_in_two_hundred_is_not() -> None:
     assert percentile([1.0] * 49 + [900.0], 99) == 900.0
     assert percentile([1.0] * 199 + [900.0], 99) == 1.0
+
+
+def test_a_burst_in_one_block_of_four_counts_for_what_it_is_in_a_pooled_ratio() -> None:
+    even, burst = [1.0] * 100, [1.0] * 90 + [9.0] * 10
+    assert pooled_ratio([even] * 4, [even] * 4, 99) == (1.0, 1.0, 1.0)
+    ratio = pooled_ratio([even, burst, even, even], [even] * 4, 99)  # 10 of 400 are late
+    assert (ratio.estimate, ratio.low) == (9.0, 1.0)
+    assert ratio.high == pytest.approx(9.0, rel=0.005)
+    assert pooled_ratio([even, burst, even, even], [even] * 4, 97).estimate == 1.0
+    with pytest.raises(ValueError, match="longer"):
+        pooled_ratio([even], [even, even], 99)
 
 
 @pytest.mark.parametrize("percent", [0, -1, 100.1])

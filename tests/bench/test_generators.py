@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_the_constant_rate_load_hears_every_answer_and_counts_only_those_after_i
         figures = printed(generate("openloop", port, 1000, 0.2, 0.1, 8))
     assert figures["requests"] == 200
     assert 0 < figures["latency_p50_us"] <= figures["latency_p99_us"] <= figures["max_us"]
+
+
+def test_every_latency_is_told_where_it_is_asked_for_in_the_order_in_which_requests_were_due() -> None:
+    with answering(GOOD) as port:
+        figures = printed(generate("openloop", port, 1000, 0.2, 0.1, 8, "samples"))
+    dues_ns, latencies_ns = zip(*figures["samples"], strict=True)
+    assert [late - early for early, late in pairwise(dues_ns)] == [1_000_000] * 199
+    assert sorted(latencies_ns)[-1] == figures["max_us"] * 1000
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -22,6 +22,15 @@ def test_a_standstill_touches_the_windows_that_it_overlaps() -> None:
     assert not stood.during(55 * MS, 60 * MS)
 
 
+def test_moments_are_spared_unless_a_core_stood_still_then_or_has_not_recovered() -> None:
+    stood = Standstills(late=[(50 * MS, 5 * MS), (48 * MS, 2 * MS), (200 * MS, 1 * MS)])
+    moments = [40, 45, 55, 69, 71, 198, 199, 203, 204]
+    assert stood.spared([each * MS for each in moments]) == [
+        True, False, False, False, True, True, False, False, True,
+    ]  # fmt: skip
+    assert Standstills().spared([1, 2]) == [True, True]
+
+
 def test_a_watcher_that_was_stopped_tells_when_and_for_how_long(tmp_path: Path) -> None:
     core = min(os.sched_getaffinity(0))
     with watching([core], tmp_path) as standstills:
