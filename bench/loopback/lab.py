@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import usage
-from .awake import polling
+from .awake import awake
 from .hiccups import Standstills
 from .peers import Ports
 from .processes import Child, python, running
@@ -57,7 +57,6 @@ class Lab:
     folder: Path
     say: Callable[[str], None]
     standstills: Standstills = field(default_factory=Standstills)
-    idlers: list[int] = field(default_factory=list)  # processes that keep the subject's core awake
     subjects: dict[str, Subject] = field(default_factory=dict)
     figures: dict[str, Figures] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -92,24 +91,15 @@ class Lab:
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         """The subject's core does not sleep during the block: a subject that works less must not pay for waking it."""
-        core = self.cores.subject
-        with polling(core) as polls:
-            if polls:
-                yield
-                return
-        with running(f"awake-{core}", python("bench.loopback.awake"), core, self.folder) as idler:
-            self.idlers = idler.pids()
-            try:
-                yield
-            finally:
-                self.idlers = []
+        with awake(self.cores.subject) as is_awake:
+            if not is_awake:
+                self.say("the subject's core may sleep: what waking it takes is in the latencies")
+            yield
 
     def watched(self, subject: Subject) -> contextlib.AbstractContextManager[dict[str, float]]:
         """Tells afterwards whether the machine was quiet during the block."""
         family = [pid for pid in usage.family(os.getpid()) if pid != os.getpid()]
-        return watched(
-            subject.pids() + self.idlers, [pid for pid in family if usage.runs_on(pid, self.cores.load)], self.cores
-        )
+        return watched(subject.pids(), [pid for pid in family if usage.runs_on(pid, self.cores.load)], self.cores)
 
     def windows(self, began_ns: float, ended_ns: float, shares: dict[str, float]) -> dict[str, float]:
         """One window, and whether it was disturbed: a core stood still in it, or others took their share of one."""
