@@ -101,7 +101,8 @@ class Attempt(NamedTuple):
 class Account(Progress):
     """What there is to tell of one exchange: opened with it, closed at its end, and given away where it is wanted.
 
-    `drawn` is what the draw said at the head. Mutable state, beside `Progress`: of the live call, as it goes on, its
+    `drawn` is what the draw said at the head. Mutable state, beside `Progress`: `lost`, whether its spans were counted
+    as lost, the rate having no room for them; of the live call, as it goes on, its
     `status` (0: no answer yet), the `attempts` before it, and when it was `asked` for after those; from `close` on, all
     that the record says of the exchange, and its `end`; from the first record on, `began_s` by the wall clock, so that
     a late copy's span lies beside the others however that jumps. Other times are monotonic seconds, 0 for never.
@@ -109,7 +110,7 @@ class Account(Progress):
 
     __slots__ = (
         "arm", "asked", "attempts", "authority", "backend", "began_s", "chosen", "client", "copies", "drawn", "end",
-        "experiment", "flags", "headers", "id", "method", "minor", "path", "port", "refused", "scheme",
+        "experiment", "flags", "headers", "id", "lost", "method", "minor", "path", "port", "refused", "scheme",
         "server_span_id", "spans", "status", "tainted", "teller", "version",
     )  # fmt: skip
 
@@ -135,6 +136,7 @@ class Account(Progress):
     def __init__(self, teller: Teller, spans: Context, port: Port, minor: int, drawn: int) -> None:
         super().__init__()
         self.drawn = drawn
+        self.lost = False
         self.teller = teller
         self.spans = spans
         self.port = port
@@ -174,7 +176,9 @@ class Account(Progress):
                 left += 1
             elif self._disagrees(copy):
                 befell = True
-        traced = teller.traced(self.drawn, self.spans.flags == SAMPLED, befell, self._span_count(copies))
+        sampled = self.spans.flags == SAMPLED
+        traced = teller.traced(self.drawn, sampled, befell, self._span_count(copies))
+        self.lost = not traced and teller.wanted(self.drawn, sampled, befell)
         due = self.live_over(traced, teller.logged(failed), left)
         if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
             return
@@ -211,8 +215,10 @@ class Account(Progress):
             self._give()
 
     def _traces_late(self) -> bool:
-        """Whether there is room for a trace of what was none when the live exchange ended."""
-        return self.teller.traced(NOT_DRAWN, False, True, self._span_count(self.copies))
+        """Whether there is room for a trace of what was none so far: what was counted as lost once is lost."""
+        traced = not self.lost and self.teller.traced(NOT_DRAWN, False, True, self._span_count(self.copies))
+        self.lost = not traced
+        return traced
 
     def _span_count(self, copies: list[Copy] | None) -> int:
         """How many there are to tell: of the exchange, of its calls, of copies that were not given up unsent."""

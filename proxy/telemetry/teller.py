@@ -82,10 +82,14 @@ class Teller:
             (failed and settings.errors) or total_s > settings.slow or (settings.over_p99 and total_s > p99_s)
         )
 
+    def wanted(self, drawn: int, sampled: bool, befell: bool) -> bool:
+        """Whether an exchange is to become a trace, being `sampled`, by the draw or the caller, or worth it for what
+        `befell` it."""
+        return self.traces and (sampled or befell or drawn == BEYOND)
+
     def traced(self, drawn: int, sampled: bool, befell: bool, spans: int) -> bool:
-        """Whether an exchange of so many spans becomes a trace, being `sampled`, by the draw or the caller, or worth it
-        for what `befell` it. Those for which the rate has no room are counted."""
-        if not self.traces or not (sampled or befell or drawn == BEYOND):
+        """Whether an exchange of so many spans becomes one. Those for which the rate has no room are counted."""
+        if not self.wanted(drawn, sampled, befell):
             return False
         now = monotonic()
         if drawn == DRAWN:  # there was room at the head, and its backends took part
