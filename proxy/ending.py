@@ -7,7 +7,7 @@ where a failure was not the client's doing, as OpenTelemetry has it (`telemetry/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..filters.api import Outcome, Reason
 from .telemetry.count import NEVER
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..config.snapshot import Endpoint, Route
     from .pool import Target
     from .telemetry.records import StreamTimes
-
-_AT_ONCE_S: Final = 0.05
 
 
 def went_wrong(reason: str | None) -> bool:
@@ -35,14 +33,14 @@ class Ending:
     came; sizes are bytes of bodies."""
 
     __slots__ = (
-        "answered", "asked", "config", "ended", "first_byte", "reason", "received", "route", "sent", "started",
-        "status", "stream", "target", "tried",
+        "answered", "asked", "config", "ended", "first_byte", "reason", "received", "refused", "route", "sent",
+        "started", "status", "stream", "target", "tried",
     )  # fmt: skip
 
     def __init__(
         self, route: Route, config: int, target: Target | None, tried: Target | None, started: float, asked: float,
-        first_byte: float, answered: float, ended: float, status: int, reason: Reason | None, received: int, sent: int,
-        stream: StreamTimes | None,
+        first_byte: float, answered: float, ended: float, status: int, reason: Reason | None, refused: bool,
+        received: int, sent: int, stream: StreamTimes | None,
     ) -> None:  # fmt: skip
         self.route = route
         self.config = config  # version of the snapshot
@@ -55,6 +53,7 @@ class Ending:
         self.ended = ended  # the exchange
         self.status = status  # what the client was told; 0 when it left before an answer
         self.reason = reason  # None for a whole answer
+        self.refused = refused  # by a limit of the backend's, which says nothing of how fast the backend is
         self.received = received
         self.sent = sent
         self.stream = stream  # the times of its tokens
@@ -73,12 +72,6 @@ class Ending:
     def call_s(self) -> float:
         """Seconds of the live call alone, from asking for a connection to the backend's last byte; NEVER: none."""
         return (self.answered or self.ended) - self.asked if self.asked else NEVER
-
-    @property
-    def refused(self) -> bool:
-        """Whether one of the backend's limits refused it at once, which says nothing of how fast the backend is."""
-        at_once = self.asked > 0.0 and self.ended - self.asked < _AT_ONCE_S  # else it waited in vain for a connection
-        return self.reason == "overloaded" and at_once and self.target is None
 
     @property
     def label(self) -> str | None:

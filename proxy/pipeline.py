@@ -20,6 +20,7 @@ from .dispatch import Dispatch
 from .ending import Ending, went_wrong
 from .exchange import PEER, Client
 from .outgoing import last_answer
+from .pool import LimitReached
 from .rescue import problem
 from .telemetry.tokens import TokenClock, clock_of
 
@@ -38,12 +39,13 @@ class LiveExchange(Dispatch):
 
     Mutable state, beside that of `Dispatch`: `_begun`, whether the client has the head; `_outlet`, the answer's body
     where it streams; `_answered`, when the backend's last byte came; `_tokens`, where the answer is a stream of events;
-    `_reason`, why the answer is a refusal. What the exchange occupies (a place of the backend, a timer, a task) is
-    given back in `_complete` and nowhere else.
+    `_reason`, why the answer is a refusal, and `_refused`, whether it is a limit's. What the exchange occupies (a place
+    of the backend, a timer, a task) is given back in `_complete` and nowhere else.
     """
 
     __slots__ = (
-        "_answered", "_begun", "_first_byte", "_outlet", "_reason", "_sent_bytes", "_started", "_status", "_tokens",
+        "_answered", "_begun", "_first_byte", "_outlet", "_reason", "_refused", "_sent_bytes", "_started", "_status",
+        "_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +61,7 @@ class LiveExchange(Dispatch):
         self._sent_bytes = 0
         self._status = 0
         self._reason: Reason | None = None
+        self._refused = False
 
     # Down the chain.
 
@@ -320,6 +323,8 @@ class LiveExchange(Dispatch):
         if self._over or (self._settled and not self._begun and index == 0):
             return
         self._settled = True
+        if isinstance(failure, LimitReached):
+            self._refused = not self._tried and not self._resent  # else the backend took its time before
         self._withdraw()
         call, self._call = self._call, None
         if call is not None:
@@ -375,6 +380,7 @@ class LiveExchange(Dispatch):
             ended=now,
             status=self._status,
             reason=reason,
+            refused=self._refused,
             received=self._intake.size if self._intake is not None else len(self.request.content),
             sent=self._sent_bytes if self._outlet is None else self._sent_bytes + self._outlet.size,
             stream=self._tokens.told(self._asked) if self._tokens is not None else None,

@@ -32,6 +32,13 @@ _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0
 
 
+class LimitReached(Failure):
+    """A limit of the backend's refused a call at once: it took none of its time, unlike one that waited in vain."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("overloaded", detail)
+
+
 class Target:
     """One address of one endpoint.
 
@@ -175,9 +182,9 @@ class BackendPool:
                 connection.discard(abort=False)
 
     def enter(self) -> None:
-        """Take a place among the exchanges in flight. Raises Failure("overloaded")."""
+        """Take a place among the exchanges in flight. Raises LimitReached."""
         if self.in_flight >= self.backend.max_in_flight:
-            raise Failure("overloaded", f"backend {self.backend.name} has {self.backend.max_in_flight} calls in flight")
+            raise LimitReached(f"backend {self.backend.name} has {self.backend.max_in_flight} calls in flight")
         self.in_flight += 1
 
     def exit(self) -> None:
@@ -311,9 +318,8 @@ class BackendPool:
 
     def _wait(self, waiter: Waiter) -> None:
         if len(self._waiting) >= self.backend.max_pending:
-            waiter.unavailable(
-                Failure("overloaded", f"{len(self._waiting)} requests wait for backend {self.backend.name}"), None
-            )
+            detail = f"{len(self._waiting)} requests wait for backend {self.backend.name}"
+            waiter.unavailable(LimitReached(detail), None)
         else:
             patience_s = self.backend.first_byte_timeout or _LONGEST_WAIT_S
             self._waiting[waiter] = self._plane.loop.call_later(patience_s, self._waited_enough, waiter)

@@ -14,7 +14,7 @@ from understudy.proxy.telemetry.stats import Stats
 USUAL: dict[str, Any] = {
     "route": Route("iris", Backend("stable", "7", ()), Chain()), "config": 1, "target": None, "tried": None,
     "started": 100.0, "asked": 101.0, "first_byte": 103.0, "answered": 106.0, "ended": 110.0, "status": 200,
-    "reason": None, "received": 3, "sent": 7, "stream": None,
+    "reason": None, "refused": False, "received": 3, "sent": 7, "stream": None,
 }  # fmt: skip
 
 

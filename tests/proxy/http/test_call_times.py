@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from understudy.filters.api import Exchange, Filter, Response
 from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.stats import told
 
-from tests.kit.configured import configured, document
+from tests.kit.configured import Options, configured, document
 from tests.kit.conversation import on_the_loop, upstream
+from tests.kit.hearing import nobody
 
 from .test_settled import EMPTY_POST, OK, Slow
 
@@ -86,3 +90,50 @@ async def test_an_exchange_that_asked_no_backend_has_no_call() -> None:
         assert (await client.message()).status == 204
         assert times(proxy.stats(backend=""))[2][1] is None
         assert proxy.stats().statuses == {}
+
+
+@pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"max_connections": 1, "max_pending": 0}])
+@on_the_loop
+async def test_a_limits_refusal_takes_no_time_however_long_filters_hold_it_back(limits: Options) -> None:
+    slow = Slow(response_s=0.1)
+    async with upstream() as backend, configured(document([backend.url], backend=limits), lambda _: [slow]) as proxy:
+        first, second = await proxy.connect(), await proxy.connect()
+        first.send(GET)
+        await backend.call()
+        second.send(GET)
+        assert (await second.message()).status == 503
+        counted = proxy.stats()
+        assert (counted.statuses, counted.reasons) == ({503: 1}, {"overloaded": 1})
+        assert told(counted).total == told(counted).client == {}
+
+
+@on_the_loop
+async def test_who_waits_in_vain_waits_for_the_backend_however_shortly() -> None:
+    limits = {"max_connections": 1}
+    async with upstream() as backend, configured(document([backend.url], backend=limits)) as proxy:
+        first, second = await proxy.connect(), await proxy.connect()
+        first.send(GET)
+        await backend.call()
+        pool = proxy.plane.pools["stable"]
+        pool.backend = replace(pool.backend, first_byte_timeout=0.02)  # for those who wait from now on
+        second.send(GET)
+        assert (await second.message()).status == 503
+        exchange_s, call_s = times(proxy.stats())[5]
+        assert call_s is not None
+        assert 0.015 < call_s <= exchange_s
+
+
+@on_the_loop
+async def test_a_refusal_after_an_endpoint_that_could_not_be_reached_took_its_time() -> None:
+    limits = {"max_connections": 1, "max_pending": 0, "balance": "round_robin"}
+    with nobody() as address:
+        async with upstream() as backend:
+            urls = [f"http://{address}", backend.url]
+            async with configured(document(urls, backend=limits)) as proxy:
+                first, second = await proxy.connect(), await proxy.connect()
+                first.send(GET)
+                await backend.call()
+                second.send(GET)
+                assert (await second.message()).status == 503
+                assert proxy.stats().reasons == {"overloaded": 1}
+                assert times(proxy.stats())[5][1] is not None
