@@ -19,6 +19,7 @@ from .exchange import Call, Caller, Client, Fields
 from .mirrored import Mirrored
 from .opening import Waiter
 from .outgoing import outgoing_authority, outgoing_target, rewritten_json, trace_headers
+from .pool import LimitReached
 from .rescue import RESCUES
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Dispatch(Exchange, Caller, Waiter):
     Mutable state: `_entered`, how far down the chain the request came, and `_skipped`, the positions passed over, a bit
     each; `_backend`, the one that was chosen, as this exchange's snapshot has it, and `_pool`, where it has a place;
     `target` and `_call`, the call under way; `_tried`, the targets that could not be reached; `_asked`, when a
-    connection was asked for first, monotonic, 0 before; `_settled`, once its answer is decided without the backend, and
-    `_over`, at its end; `account`, where control may be told of it.
+    connection was asked for first or a place refused, monotonic, 0 before; `_settled`, once its answer is decided
+    without the backend, and `_over`, at its end; `account`, where control may be told of it.
     """
 
     __slots__ = (
@@ -94,12 +95,14 @@ class Dispatch(Exchange, Caller, Waiter):
         try:
             pool = self._pools[self.backend]
             backend = self._backend = self._backends[self.backend]
+            self._enter(pool, backend)  # before any body: what is held of one has the place's bound, and its time
             if self.request.ended or backend.json_rewrite is None:
-                self._connect(pool, backend)
+                self._connect(pool)
             else:
-                self._enter(pool, backend)  # before the body: what is held of it has the place's bound, and its time
-                self._asked = 0.0  # nobody is, before it is whole
                 self._spawn(self._read_then_connect(pool, backend))
+        except LimitReached as refusal:
+            self._asked = _now()
+            self._fail(refusal)
         except Exception as error:
             self._fail(self._named(error, -1))
 
@@ -107,38 +110,30 @@ class Dispatch(Exchange, Caller, Waiter):
         try:
             await self.request.read(backend.json_rewrite_limit)
             if not self._settled:
-                self._connect(pool, backend)
+                self._connect(pool)
         except Exception as error:
             self._fail(self._named(error, -1))
 
     def _enter(self, pool: BackendPool, backend: Backend) -> None:
         self._stats = pool.stats_of(self.route, self.arm, backend)
-        if self.copies is None:
-            self._asked = _now()
-        else:
+        if self.copies is not None:
             self._mirrored = Mirrored(self._plane, self, backend, self._config)
-            self._asked = self._mirrored.asked
         pool.enter()
         self._stats.in_flight += 1
         self._pool = pool
         if backend.total_timeout:
             self._limit(backend.total_timeout)
 
-    def _connect(self, pool: BackendPool, backend: Backend) -> None:
-        if self._pool is None:
-            self._enter(pool, backend)
+    def _connect(self, pool: BackendPool) -> None:
         mirrored = self._mirrored
-        if not self._asked:
-            self._asked = _now()
-            if mirrored is not None:
-                mirrored.asked = self._asked
+        self._asked = _now()
         pool.connect(self, self._tried)
         if mirrored is not None:
             self._begin_copies(mirrored, False)
 
     def _begin_copies(self, mirrored: Mirrored, over: bool) -> None:
         """Where they have not begun yet. `over`: live ended before they could, for a limit was reached, say."""
-        mirrored.begin(self, self._spans, self.account is not None and self.account.teller.link, over)
+        mirrored.begin(self, self._asked, self._spans, self.account is not None and self.account.teller.link, over)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""

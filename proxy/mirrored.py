@@ -43,7 +43,7 @@ class Mirrored:
     _end: Ending  # of the live exchange, once it is `over`
 
     def __init__(self, plane: DataPlane, exchange: Exchange, live: Backend, config: int) -> None:
-        self.asked = monotonic()
+        self.asked = 0.0  # until the copies begin
         self.over = False
         self.tainted = False  # the live answer was held back by its client
         self.waited_for = False  # a copy waits until the live answer has grown
@@ -61,13 +61,14 @@ class Mirrored:
         self._outcome = ""
         self.account: Account | None = None  # hears of copies that end after live, where control may be told of them
 
-    def begin(self, exchange: Exchange, spans: trace.Context, link: bool, over: bool = False) -> None:
+    def begin(self, exchange: Exchange, asked: float, spans: trace.Context, link: bool, over: bool = False) -> None:
         """Send the copies on their way, once, in the turn in which live's connection was asked for, and after it.
-        `link`: each in a trace of its own; `over`: live has ended already, and so a body that has not will not be
-        whole."""
+        `asked`: when that was, 0 for never; `link`: each in a trace of its own; `over`: live has ended already, and so
+        a body that has not will not be whole."""
         if self._copies is not None:
             return
         self._copies = []
+        self.asked = asked or monotonic()
         request = exchange.request
         if request.ended and request.wraps is None:
             content, ended = request.content, True

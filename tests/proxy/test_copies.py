@@ -172,7 +172,7 @@ class Copies(RuleBasedStateMachine):
             call.given = min(early, size)
             call.ended = call.given == size
             call.mirrored.take(body[: call.given], call.ended)
-        call.mirrored.begin(exchange, Context(b"1" * 32, b"2" * 16), False)
+        call.mirrored.begin(exchange, 0.0, Context(b"1" * 32, b"2" * 16), False)
         self.begun.append(call)
         return call
 
@@ -308,7 +308,7 @@ def test_a_large_body_is_shared_and_not_copied() -> None:
     exchange = Exchange(request, "iris", "stable", b"r", "127.0.0.1", False)
     exchange.copies = ["next"]
     mirrored = Mirrored(state.plane, exchange, STABLE, 1)
-    mirrored.begin(exchange, Context(b"1" * 32, b"2" * 16), False)
+    mirrored.begin(exchange, 0.0, Context(b"1" * 32, b"2" * 16), False)
     assert state.pipes[0].chunks[-1] is body
     assert state.lane.held >= len(body)
     assert state.lane.copy_stats.held_bytes == 0
