@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -16,8 +16,34 @@ from ..messages import Report
 from .sketch import add
 from .stats import MOST_KEYS, OVERFLOW, SIZE_CLASSES, CallKey, CallStats, CopyStats, ListenerGauge, PoolGauge, Timed
 
-Key = TypeVar("Key", str, tuple[str, str])
+Key = TypeVar("Key", bound=str | tuple[str, ...])
 Told = TypeVar("Told")
+
+
+class _Names(Generic[Key, Told]):
+    """Under which names things of one kind are counted. Mutable state: the names that are `_known`, the first
+    `MOST_KEYS` of all workers, dead ones included; all others are counted as the `rest`."""
+
+    def __init__(self, name_of: Callable[[Told], Key], rest: Callable[[Key], Key]) -> None:
+        self._name_of = name_of
+        self._rest = rest
+        self._known: set[Key] = set()
+
+    def of(self, each: Told) -> Key:
+        """The name that it is counted under."""
+        name = self._name_of(each)
+        return name if name in self._known else self._rest(name)
+
+    def refused(self, told: Iterable[Told], before: Iterable[Told]) -> int:
+        """Know what a worker tells, as far as there is room; how many names were refused that it did not tell before.
+        What it refused itself it has counted."""
+        unknown = {name for name in map(self._name_of, told) if not self._knows(name)}
+        return len(unknown.difference(map(self._name_of, before))) if unknown else 0
+
+    def _knows(self, name: Key) -> bool:
+        if len(self._known) < MOST_KEYS:
+            self._known.add(name)
+        return name in self._known or name == self._rest(name)
 
 
 class Totals:
@@ -34,19 +60,27 @@ class Totals:
         self._retired_listeners: dict[str, ListenerGauge] = {}
         self._retired_copies: dict[tuple[str, str], CopyStats] = {}
         self._retired_keys: dict[str, KeyUse] = {}
-        self._known: set[CallKey] = set()
+        self._call_names = _Names(_call_name, lambda name: CallKey(OVERFLOW, OVERFLOW, "", name.role))
+        self._listener_names = _Names(_listener_name, lambda _: OVERFLOW)
+        self._copy_names = _Names(_copy_name, lambda _: (OVERFLOW, OVERFLOW))
+        self._key_names = _Names(_key_name, lambda _: OVERFLOW)
 
     def update(self, worker: int, report: Report) -> None:
         """Take a worker's report; what it leaves out stays as it was."""
-        former = self._reports.get(worker)
-        if report.gauges is None and former is not None:
+        former = self._reports.get(worker) or Report([], {}, None, 0.0)
+        if report.gauges is None:
             report.gauges, report.copies, report.keys = former.gauges, former.copies, former.keys
         self._reports[worker] = report
         calls = self._calls.setdefault(worker, {})
-        for call in report.calls:
-            if call.key not in calls and not self._knows(call.key):
-                self._retired_counters["metrics_overflow"] += 1  # the worker knows few names, all workers too many
-            calls[call.key] = call
+        refused = (
+            self._call_names.refused(report.calls, calls.values())
+            + self._listener_names.refused(_listeners(report), _listeners(former))
+            + self._copy_names.refused(report.copies, former.copies)
+            + self._key_names.refused(report.keys, former.keys)
+        )
+        if refused:
+            self._retired_counters["metrics_overflow"] += refused  # each worker knows few names, all workers too many
+        calls.update((call.key, call) for call in report.calls)
 
     def retire(self, worker: int) -> None:
         """The worker is gone: keep its sums, forget what was in flight and connected."""
@@ -58,14 +92,16 @@ class Totals:
             return
         self._retired_counters.update(report.counters)
         for gauge in _listeners(report):
-            _add_listener(self._retired_listeners, gauge)
+            _add_listener(self._retired_listeners, self._listener_names.of(gauge), gauge)
         for total in self._retired_listeners.values():
             total.open = 0
-        self._retired_copies = whole(_summed([*self._retired_copies.values(), *report.copies], _add_copies))
+        self._retired_copies = whole(
+            _summed([*self._retired_copies.values(), *report.copies], self._copy_names, _add_copies)
+        )
         for gone in self._retired_copies.values():
             gone.held_bytes, gone.breaker = 0, "closed"
         for keys in report.keys:
-            _add_keys(self._retired_keys, keys)
+            _add_keys(self._retired_keys, self._key_names.of(keys), keys)
 
     def calls(self) -> dict[CallKey, CallStats]:
         """The sums of this moment, in the order of names: nobody changes them any more."""
@@ -78,8 +114,8 @@ class Totals:
     def _summed_calls(self, tables: Iterable[Mapping[CallKey, CallStats]]) -> Pieces[dict[CallKey, CallStats]]:
         parts: dict[CallKey, list[CallStats]] = {}
         for table in tables:
-            for key, call in table.items():
-                parts.setdefault(self._bounded(key), []).append(call)
+            for call in table.values():
+                parts.setdefault(self._call_names.of(call), []).append(call)
             yield
         sums: dict[CallKey, CallStats] = {}
         for key in sorted(parts):
@@ -87,23 +123,13 @@ class Totals:
             yield
         return sums
 
-    def _knows(self, key: CallKey) -> bool:
-        """Whether it is counted under its own name; the first `MOST_KEYS` of all workers are from now on."""
-        if len(self._known) < MOST_KEYS:
-            self._known.add(key)
-        return key in self._known or key.route == OVERFLOW
-
-    def _bounded(self, key: CallKey) -> CallKey:
-        """The key, or the one for all that came when there were `MOST_KEYS`: several workers know more than one."""
-        return key if key in self._known else CallKey(OVERFLOW, OVERFLOW, "", key.role)
-
     def requests(self) -> Pieces[Counter[CallKey]]:
         """How many exchanges ended, by key: cheaper than `calls`."""
         sums: Counter[CallKey] = Counter()
         for calls in (self._retired_calls, *self._calls.values()):
             yield
-            for key, call in calls.items():
-                sums[self._bounded(key)] += sum(call.statuses.values())
+            for call in calls.values():
+                sums[self._call_names.of(call)] += sum(call.statuses.values())
         return sums
 
     def counters(self) -> dict[str, int]:
@@ -130,7 +156,7 @@ class Totals:
     def listeners(self) -> list[ListenerGauge]:
         """Connections by listener, summed over workers, dead ones included."""
         told = [*self._retired_listeners.values(), *chain.from_iterable(map(_listeners, self._reports.values()))]
-        return list(whole(_summed(told, _add_listener)).values())
+        return list(whole(_summed(told, self._listener_names, _add_listener)).values())
 
     def copies(self) -> dict[tuple[str, str], CopyStats]:
         """Fresh sums by route and shadow, in the order of names; the breaker is the one that is worst."""
@@ -139,19 +165,21 @@ class Totals:
     def copies_in_pieces(self) -> Pieces[dict[tuple[str, str], CopyStats]]:
         """Likewise; all are of the moment when this is called."""
         told = [*self._retired_copies.values(), *(each for report in self._reports.values() for each in report.copies)]
-        return _summed(told, _add_copies)
+        return _summed(told, self._copy_names, _add_copies)
 
     def keys(self) -> dict[str, KeyUse]:
         """Fresh sums by experiment, in the order of names."""
         told = [*self._retired_keys.values(), *(each for report in self._reports.values() for each in report.keys)]
-        return whole(_summed(told, _add_keys))
+        return whole(_summed(told, self._key_names, _add_keys))
 
 
-def _summed(told: Iterable[Told], add_to: Callable[[dict[Key, Told], Told], None]) -> Pieces[dict[Key, Told]]:
+def _summed(
+    told: Iterable[Told], names: _Names[Key, Told], add_to: Callable[[dict[Key, Told], Key, Told], None]
+) -> Pieces[dict[Key, Told]]:
     """Fresh sums, in the order of names."""
     sums: dict[Key, Told] = {}
     for each in told:
-        add_to(sums, each)
+        add_to(sums, names.of(each), each)
         yield
     return dict(sorted(sums.items()))
 
@@ -194,12 +222,28 @@ def _add_timed(sums: Timed, timed: Timed) -> None:
     sums.sum_s += timed.sum_s
 
 
+def _call_name(call: CallStats) -> CallKey:
+    return call.key
+
+
+def _listener_name(gauge: ListenerGauge) -> str:
+    return gauge.listener
+
+
+def _copy_name(copies: CopyStats) -> tuple[str, str]:
+    return copies.route, copies.shadow
+
+
+def _key_name(keys: KeyUse) -> str:
+    return keys.experiment
+
+
 def _listeners(report: Report) -> Iterable[ListenerGauge]:
     return report.gauges.listeners if report.gauges else ()
 
 
-def _add_listener(sums: dict[str, ListenerGauge], gauge: ListenerGauge) -> None:
-    total = sums.setdefault(gauge.listener, ListenerGauge(gauge.listener))
+def _add_listener(sums: dict[str, ListenerGauge], name: str, gauge: ListenerGauge) -> None:
+    total = sums.setdefault(name, ListenerGauge(name))
     total.open += gauge.open
     total.accepted += gauge.accepted
     total.refused += gauge.refused
@@ -209,8 +253,7 @@ BREAKERS: Final = ("closed", "probing", "open")
 """From best to worst."""
 
 
-def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> None:
-    name = (copies.route, copies.shadow)
+def _add_copies(sums: dict[tuple[str, str], CopyStats], name: tuple[str, str], copies: CopyStats) -> None:
     total = sums.get(name)
     if total is None:
         sizes = len(SIZE_CLASSES) + 1
@@ -226,9 +269,9 @@ def _add_copies(sums: dict[tuple[str, str], CopyStats], copies: CopyStats) -> No
     total.breaker = max(total.breaker, copies.breaker, key=BREAKERS.index)
 
 
-def _add_keys(sums: dict[str, KeyUse], keys: KeyUse) -> None:
+def _add_keys(sums: dict[str, KeyUse], name: str, keys: KeyUse) -> None:
     """Counts of the hottest keys stay too low by `requests / MOST_HOT` at most: the parts' errors add up to it."""
-    total = sums.setdefault(keys.experiment, KeyUse(keys.experiment))
+    total = sums.setdefault(name, KeyUse(name))
     total.requests += keys.requests
     total.missing += keys.missing
     total.issued += keys.issued

@@ -135,6 +135,35 @@ def test_names_that_are_too_many_only_for_all_workers_together_are_announced(mon
     assert totals.counters() == {"metrics_overflow": 1}
 
 
+def test_what_dead_workers_counted_of_shadows_keys_and_listeners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.proxy.telemetry.totals.MOST_KEYS", 2)
+    totals = Totals()
+
+    def sums() -> tuple[dict[tuple[str, str], int], dict[str, int], dict[str, int]]:
+        return (
+            {name: each.selected for name, each in totals.copies().items()},
+            {name: each.requests for name, each in totals.keys().items()},
+            {each.listener: each.accepted for each in totals.listeners()},
+        )
+
+    for number in range(4):  # a worker with a configuration of its own names, for each
+        names = [OVERFLOW, f"e{number}"] if number == 3 else [f"e{number}"]  # it refused some itself, and counted that
+        told = report(gauges=Gauges([], [ListenerGauge(name, open=1, accepted=7) for name in names]))
+        told.copies = [CopyStats(name, name, selected=2, held_bytes=5) for name in names]
+        told.keys = [KeyUse(name, requests=3, hot={"k": 3}) for name in names]
+        totals.update(0, told)
+        totals.update(0, report())  # leaves them out: they are as they were, and refused once
+        before = sums()
+        totals.retire(0)
+        assert sums() == before, "nothing goes backwards as its worker dies"
+    assert sums() == (
+        {(OVERFLOW, OVERFLOW): 6, ("e0", "e0"): 2, ("e1", "e1"): 2},
+        {OVERFLOW: 9, "e0": 3, "e1": 3},
+        {OVERFLOW: 21, "e0": 7, "e1": 7},
+    )
+    assert totals.counters() == {"metrics_overflow": 6}
+
+
 def test_an_endpoint_is_up_when_every_worker_says_so() -> None:
     totals = Totals()
     totals.update(0, report(gauges=Gauges([PoolGauge("b", "h:1", active=1), PoolGauge("b", "h:2", idle=1)])))
