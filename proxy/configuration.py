@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import own_secret
 from ..config.environment import resolved
@@ -14,7 +14,7 @@ from ..config.schema import Document, encode
 from .iso_time import now_text
 from .listening import BindError, Listening
 from .log import logger
-from .supervisor import Generation, Rejected, Supervisor
+from .supervisor import Generation, Rejected, Supervisor, Undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Refusal:
 class Configuration:
     """Mutable state: what runs, the last refusal and how many there were. Sockets and workers are lent to it.
 
-    `decided` gets every version that is going to be served, with its document, before any worker serves by it.
+    `decided` gets every version that is going to be served, with its document, before any worker serves by it; the
+    former one once more, where a version is undone.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Configuration:
     ) -> None:
         self.path = path
         self.running: Running | None = None
+        self._generation: Generation | None = None  # what runs, as workers got it
         self._started: Document | None = None  # what parts that a reload leaves alone still follow
         self.refusal: Refusal | None = None
         self.refusals = 0
@@ -61,7 +63,8 @@ class Configuration:
     async def introduce(self, loaded: Loaded) -> None:
         """Open its listeners and have every worker serve by it, or change nothing.
 
-        Raises BindError, Rejected when a worker could not build it, or ValueError for a secret that cannot be had.
+        Raises BindError, Rejected when a worker could not build it or died as it swapped to it, or ValueError for a
+        secret that cannot be had.
         """
         document = loaded.document
         assert document is not None, "a configuration with mistakes is never introduced"
@@ -79,13 +82,24 @@ class Configuration:
         )
         try:
             await self._supervisor.introduce(generation, lambda: self._decided(version, document))
-        except BaseException:
+        except BaseException as problem:
+            if isinstance(problem, Undone):
+                await self._go_back(generation)
             self._listening.abandon(planned)
             raise
         self._listening.commit(planned)
+        self._generation = generation
         self.base, self.secret = loaded.base, secret
         warnings = (*map(str, loaded.warnings), *self._waits(document))
         self.running = Running(document, loaded.hash, version, now_text(), warnings)
+
+    async def _go_back(self, undone: Generation) -> None:
+        """Have every worker serve by what runs, and no more by what a worker died of."""
+        former, running = self._generation, self.running
+        assert former is not None and running is not None, "the first configuration is never undone"
+        lost = frozenset(name for name, sock in former.sockets.items() if undone.sockets.get(name) is not sock)
+        self._decided(running.version, running.document)
+        await self._supervisor.go_back(replace(former, fresh=lost))
 
     def _waits(self, document: Document) -> list[str]:
         """What it changes that only the next start takes over."""

@@ -1,7 +1,8 @@
 """Starts workers, tells them what to serve, replaces the dead, and ends them.
 
 A configuration reaches the workers in two steps: all build it, then all swap to it; one that cannot build it rejects it
-for all. A worker that dies is replaced by a fresh interpreter at once, and ever later when it keeps dying young.
+for all, and so does one that dies as it swaps: those that serve by it already go back. A worker that dies is replaced
+by a fresh interpreter at once, and ever later when it keeps dying young.
 
 Whatever happens, one step looks at what should be and what is, and does what is missing: `Supervisor._reconcile`.
 """
@@ -49,6 +50,11 @@ class Rejected(Exception):
     """A worker could not build the configuration: nobody serves by it. The message says which and why."""
 
 
+class Undone(Rejected):
+    """A worker died before it served by the configuration that it had built: others may serve by it, until `go_back`
+    has them serve by the former one again."""
+
+
 @dataclass(slots=True)
 class Proposal:
     """A generation that is not decided yet. Mutable state: the workers that were asked to build it."""
@@ -73,8 +79,8 @@ class Proposal:
 class Supervisor:
     """Mutable state: the workers by slot (what each was asked and has said is its own: worker_process.py); the
     generation that they serve, and the one that they build; which empty slots pause before the next try, and how often
-    each failed young; the CPU time of those that ended, by name; whether nothing new is taken any more (`_refusing`),
-    or no worker started (`_ending`).
+    each failed young; those that swap just now (`_swapping`); the CPU time of those that ended, by name; whether nothing
+    new is taken any more (`_refusing`), or no worker started (`_ending`).
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class Supervisor:
         self.ended_cpu_s: dict[str, float] = {}
         self._current: Generation | None = None
         self._proposed: Proposal | None = None
+        self._swapping: list[WorkerProcess] = []
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._young_deaths = dict.fromkeys(range(wanted), 0)
         self._deaths_s: deque[float] = deque(maxlen=100)
@@ -124,7 +131,8 @@ class Supervisor:
         `decided` is called when all have built it, at least one, before the first one serves by it.
 
         Raises Rejected when one could not build it, or died while it did, or none could be started, or `refuse_new` was
-        called; then all serve as before.
+        called; then all serve as before. Raises Undone when one died while it swapped, unless it is the first
+        configuration: then those that die are replaced, and it is Rejected where none serves in time.
         """
         proposal = self._proposed = Proposal(generation)
         self._forget_pauses()  # it may be the remedy of what the workers die of
@@ -138,17 +146,31 @@ class Supervisor:
             self._reconcile()
             raise
         first = self._current is None
+        self._swapping = [] if first else proposal.builders
         self._current, self._proposed = generation, None
-        decided()
-        self._reconcile()
         try:
-            async with asyncio.timeout(SWAP_WITHIN_S):
-                await self._until(lambda: self.serving == self.wanted or self._refusing)
-        except TimeoutError:
-            version = generation.version
-            logger.error("only %d of %d workers serve configuration v%d", self.serving, self.wanted, version)
-            if first and not self.serving:
-                raise Rejected("no worker could serve it; the log above says more") from None
+            decided()
+            self._reconcile()
+            await self._swapped(generation)
+            fallen = self._fallen()
+        finally:
+            self._swapping = []
+        if fallen and not self._refusing:
+            raise Undone("; ".join(f"{worker.name}: died as it swapped to the configuration" for worker in fallen))
+        if first and not self.serving and not self._refusing:
+            raise Rejected("no worker could serve it; the log above says more")
+
+    async def go_back(self, generation: Generation) -> None:
+        """Have all serve by what they served before one that was `Undone`; `fresh` are the listeners that it did not
+        have. Returns when they do, or die over it."""
+        self._forget_pauses()
+        for worker in self.workers.values():
+            worker.serving_version = 0  # one that has not begun to swap yet would count as being back
+        self._proposed = Proposal(generation)
+        self._reconcile()
+        self._current, self._proposed = generation, None  # without waiting: they have served by it before
+        self._reconcile()
+        await self._swapped(generation)
 
     async def _built(self, proposal: Proposal) -> None:
         """Wait until all that could be started have built it. Raises Rejected."""
@@ -166,6 +188,20 @@ class Supervisor:
         problems = proposal.problems()
         if problems:
             raise Rejected("; ".join(problems))
+
+    async def _swapped(self, generation: Generation) -> None:
+        """Wait until all serve by it, or one of those that swap to it has died, but not for ever."""
+        try:
+            async with asyncio.timeout(SWAP_WITHIN_S):
+                await self._until(lambda: self.serving == self.wanted or self._refusing or bool(self._fallen()))
+        except TimeoutError:
+            version = generation.version
+            logger.error("only %d of %d workers serve configuration v%d", self.serving, self.wanted, version)
+
+    def _fallen(self) -> list[WorkerProcess]:
+        """Those that died as they swapped to the current generation."""
+        version = self._current.version if self._current else -1
+        return [worker for worker in self._swapping if worker.dead and worker.serving_version != version]
 
     def refuse_new(self) -> None:
         """Take no configuration any more: one that is not decided yet is rejected at once, nobody waits for a swap."""
@@ -264,7 +300,7 @@ class Supervisor:
         )  # fmt: skip
         if delay_s:
             self._pause(worker.slot, delay_s)
-        if self._proposed is None:  # else it is rejected for this death, and then they are reconciled
+        if self._proposed is None and not self._fallen():  # else it is rejected for that, and then they are reconciled
             self._reconcile()
 
     def _is_current(self, version: int) -> bool:

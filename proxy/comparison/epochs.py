@@ -47,7 +47,7 @@ class Epochs:
     def configured(self, version: int, document: Document) -> Why | None:
         """All workers swap to this configuration now. Says why a new epoch must begin; None: this one goes on."""
         former, self._document = self._document, document
-        self._config = version
+        self._config = self.book.last_config = version
         return "start" if former is None else why_new(former, document)
 
     def found(self, document: Document | None) -> Iterator[str]:
@@ -67,7 +67,7 @@ class Epochs:
         number = self.current.id or 0 if self.current else 0
         self.current = Epoch(number + 1, now, why)
         late, refused = self.book.late, self.book.refused
-        self.book = Book(MOST_COMPARISONS, self._config)
+        self.book = Book(MOST_COMPARISONS, self._config, self._config)
         self.book.late, self.book.refused = late, refused
         self.calls_before, self.copies_before = calls, copies
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import log
+from sys import maxsize
 from typing import TYPE_CHECKING, Final
 
 from ..telemetry.pairs import count_of, figures_of, streams_of
@@ -173,15 +174,17 @@ class Book:
     and how many pairs were left out.
 
     At most `most` comparisons are kept: a pair of another one is counted as refused. A pair of a configuration before
-    `first_config` belongs to an epoch that is over: it is counted as late.
+    `first_config`, or of one that was undone, after `last_config`, belongs to an epoch that is over: it is counted as
+    late.
     """
 
-    __slots__ = ("comparisons", "first_config", "late", "most", "refused")
+    __slots__ = ("comparisons", "first_config", "last_config", "late", "most", "refused")
 
-    def __init__(self, most: int, first_config: int) -> None:
+    def __init__(self, most: int, first_config: int, last_config: int = maxsize) -> None:
         self.comparisons: dict[tuple[str, str, str, str, str], Sums] = {}
         self.most = most
         self.first_config = first_config
+        self.last_config = last_config
         self.late = 0
         self.refused = 0
 
@@ -189,7 +192,7 @@ class Book:
         """Add pairs as a worker tells them."""
         for each in told:
             kind = each.kind
-            if kind.config < self.first_config:
+            if not self.first_config <= kind.config <= self.last_config:
                 self.late += count_of(each)
                 continue
             key = (kind.route, kind.live, kind.live_version, kind.shadow, kind.shadow_version)

@@ -140,13 +140,14 @@ def running(
     *,
     environment: Mapping[str, str] | None = None,
     within_s: float = 15.0,
+    pass_fds: Sequence[int] = (),
     through: Sequence[str] = (),
 ) -> Iterator[Program]:
     """The program, ready; stopped by SIGTERM when the block ends well, killed when it fails.
 
     The exit status must be 0 unless the block waited for the exit itself.
     """
-    with Program(config, folder, environment=environment, through=through) as program:
+    with Program(config, folder, environment=environment, pass_fds=pass_fds, through=through) as program:
         program.wait_ready(within_s)
         yield program
         if program.process.poll() is None:

@@ -152,6 +152,33 @@ def test_a_worker_that_is_killed_during_a_reload_refuses_it_and_the_next_one_is_
         assert answers == [404] * 40
 
 
+def test_a_configuration_that_workers_build_and_die_of_is_refused_and_shown(
+    backend: HeldBackend, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as no_stream:
+        no_stream.bind(str(tmp_path / "no-stream"))
+        no_stream.listen()
+        config, number = CONFIG.replace("URL", backend.url), no_stream.fileno()
+        with running(config, tmp_path, pass_fds=[number]) as program:
+            listener = "ingress: {bind: 127.0.0.1:0}"
+            write(tmp_path, backend, listener, f"{listener}, extra: {{bind: 'fd:{number}'}}")
+            code, _, said = reload(program, tmp_path)
+            assert code == 1
+            found = status(program)
+            assert (found["config"]["version"], found["workers_serving"], found["worker_restarts"]) == (1, 2, 2)
+            (mistake,) = found["config"]["rejected"]["mistakes"]
+            assert mistake in said and mistake.endswith("died as it swapped to the configuration")
+            assert "the configuration file was refused; the one before it serves on" in found["warnings"]
+            assert [each["name"] for each in found["listeners"]] == ["ingress"]
+            metrics = get(program.url("admin") + "/metrics")[1]
+            assert 'understudy_config_reloads_total{result="rejected"} 1' in metrics
+            assert 'understudy_config_reloads_total{result="accepted"} 1' in metrics
+            assert get(program.url("ingress") + "/x")[0] == 200
+            write(tmp_path, backend)
+            code, said, _ = reload(program, tmp_path)
+            assert (code, "version 2" in said, status(program)["worker_restarts"]) == (0, True, 2)
+
+
 def test_sigterm_does_not_wait_for_a_reload(backend: HeldBackend, tmp_path: Path) -> None:
     with running(CONFIG.replace("URL", backend.url), tmp_path) as program:
         held, _ = worker_pids(program)

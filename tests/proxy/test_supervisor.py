@@ -18,9 +18,11 @@ from understudy.config.load import load_bytes
 from understudy.proxy import giving_way
 from understudy.proxy.comparison.epochs import Epochs
 from understudy.proxy.processes import usage
-from understudy.proxy.supervisor import Generation, Rejected, Supervisor
+from understudy.proxy.supervisor import Generation, Rejected, Supervisor, Undone
 from understudy.proxy.telemetry.failures import Failures
 from understudy.proxy.telemetry.totals import Totals
+
+from tests.kit.conversation import Peer
 
 CONFIG = """
 listeners: {ingress: {bind: 127.0.0.1:0}}
@@ -61,6 +63,13 @@ def supervised(
 async def serving(supervisor: Supervisor) -> None:
     while supervisor.serving < supervisor.wanted:
         await supervisor.changed()
+
+
+async def answered(client: Peer) -> None:
+    """A request is answered, its backend being nobody, and the connection stays."""
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = await client.message()
+    assert (answer.status, answer.get(b"connection")) == (503, None)
 
 
 async def dies(supervisor: Supervisor, slot: int = 0) -> None:
@@ -271,6 +280,98 @@ def test_a_configuration_that_kills_a_worker_is_rejected_and_the_former_serves_o
         assert supervisor.workers[0].serving_version == 1
 
     supervised(scenario)
+
+
+def test_a_configuration_that_all_build_and_die_of_is_undone_and_the_former_serves_again(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        first = generation(tmp_path, sock)
+        await supervisor.introduce(first)
+        config = CONFIG.replace("0}}", "0}, extra: {bind: 127.0.0.1:0}}")
+        second = generation(tmp_path, sock, version=2, config=config)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as no_listener:
+            sockets = {"ingress": sock, "extra": no_listener}
+            with pytest.raises(Undone, match=r"worker-[01]: died as it swapped to the configuration"):
+                await supervisor.introduce(replace(second, sockets=sockets, fresh=frozenset({"extra"})))
+        await supervisor.go_back(replace(first, fresh=frozenset()))
+        assert [worker.serving_version for worker in supervisor.workers.values()] == [1, 1]
+        assert supervisor.restarts == 2, "no replacement tried what the first ones died of"
+        await supervisor.introduce(replace(first, version=2, fresh=frozenset()))
+        assert (supervisor.serving, supervisor.restarts) == (2, 2)
+
+    supervised(scenario, workers=2)
+
+
+def test_a_worker_that_served_what_another_died_of_goes_back_with_its_connections_and_listeners(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        config = CONFIG.replace("0}}", "0}, extra: {bind: 127.0.0.1:0}}")
+        with socket.create_server(("127.0.0.1", 0)) as extra:
+            first = generation(tmp_path, sock, config=config)
+            first = replace(first, sockets={"ingress": sock, "extra": extra})
+            await supervisor.introduce(first)
+            kept, other = supervisor.workers[0], supervisor.workers[1]
+            os.kill(other.pid, signal.SIGSTOP)
+            client = await Peer.connect(sock.getsockname())
+            await answered(client)
+            os.kill(other.pid, signal.SIGCONT)
+            second = replace(generation(tmp_path, sock, version=2), fresh=frozenset())
+            with pytest.raises(Undone, match="worker-1: died as it swapped to the configuration"):
+                await supervisor.introduce(second, lambda: os.kill(other.pid, signal.SIGKILL))
+            await supervisor.go_back(replace(first, fresh=frozenset({"extra"})))
+            assert (supervisor.workers[0], kept.serving_version, supervisor.serving) == (kept, 1, 2)
+            assert supervisor.restarts == 1
+            os.kill(supervisor.workers[1].pid, signal.SIGSTOP)
+            await answered(client)
+            another = await Peer.connect(extra.getsockname())
+            await answered(another)
+            for each in client, another:
+                each.reset()
+                await each.gone()
+            os.kill(supervisor.workers[1].pid, signal.SIGCONT)
+
+    supervised(scenario, workers=2)
+
+
+def test_a_worker_that_has_not_swapped_yet_is_not_back_before_it_says_so(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        first = generation(tmp_path, sock)
+        await supervisor.introduce(first)
+        slow, dying = supervisor.workers[0], supervisor.workers[1]
+
+        def befall() -> None:
+            os.kill(slow.pid, signal.SIGSTOP)
+            os.kill(dying.pid, signal.SIGKILL)
+
+        with pytest.raises(Undone):
+            await supervisor.introduce(replace(generation(tmp_path, sock, version=2), fresh=frozenset()), befall)
+        back = asyncio.gather(supervisor.go_back(replace(first, fresh=frozenset())))
+        while supervisor.serving < 1:
+            await supervisor.changed()
+        assert supervisor.workers[1].serving_version == 1 and slow.serving_version != 1
+        os.kill(slow.pid, signal.SIGCONT)
+        await back
+        assert slow.serving_version == 1
+
+    supervised(scenario, workers=2)
+
+
+def test_a_worker_that_dies_as_it_is_told_to_go_back_is_replaced_by_one_that_serves_the_former(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor, sock: socket.socket) -> None:
+        first = generation(tmp_path, sock)
+        await supervisor.introduce(first)
+        pids = [worker.pid for worker in supervisor.workers.values()]
+        with socket.create_server(("127.0.0.1", 0)) as extra:  # whoever is told of it later cannot be
+            second = generation(
+                tmp_path, sock, version=2, config=CONFIG.replace("0}}", "0}, extra: {bind: 127.0.0.1:0}}")
+            )
+            second = replace(second, sockets={"ingress": sock, "extra": extra}, fresh=frozenset({"extra"}))
+            with pytest.raises(Undone):
+                await supervisor.introduce(second, lambda: os.kill(pids[1], signal.SIGKILL))
+        ends(pids[0])
+        await supervisor.go_back(replace(first, fresh=frozenset()))
+        assert [worker.serving_version for worker in supervisor.workers.values()] == [1, 1]
+        assert supervisor.restarts == 2
+
+    supervised(scenario, workers=2)
 
 
 def test_a_first_configuration_that_cannot_be_built_is_rejected(tmp_path: Path) -> None:

@@ -78,6 +78,19 @@ def test_epochs_count_from_one_and_pairs_of_configurations_before_come_late() ->
     assert (epochs.book.late, epochs.calls_before[key].statuses) == (1, {200: 4})
 
 
+def test_pairs_of_a_configuration_that_was_undone_come_late() -> None:
+    epochs = Epochs()
+    epochs.configured(1, document())
+    epochs.begin("start", "t1", {}, {})
+    epochs.configured(2, document(CONFIG.replace('"9"', '"10"')))
+    epochs.begin("version", "t2", {}, {})
+    assert epochs.configured(1, document()) == "version"
+    epochs.begin("version", "t3", {}, {})
+    epochs.take(told([pair(config=2, shadow_version="10"), pair(config=1)]))
+    assert [key[4] for key in epochs.book.comparisons] == ["9"]
+    assert epochs.book.late == 1
+
+
 def test_a_reset_leaves_the_configuration_and_what_was_counted_beside_the_comparisons() -> None:
     epochs = Epochs()
     epochs.configured(4, document())
