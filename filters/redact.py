@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,7 +44,7 @@ class Redaction:
     def shown(self, value: Any) -> Any:
         """The value as it may be shown."""
         if isinstance(value, str):
-            return self._without_password(value)
+            return without_login(value, self._stand_in)
         if isinstance(value, tuple):
             return tuple(self.shown(each) for each in value)
         if isinstance(value, dict):
@@ -79,20 +78,18 @@ class Redaction:
             return self._stand_in(value)
         return self._stand_in(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
-    def _without_password(self, text: str) -> str:
-        if "://" not in text or "@" not in text:
-            return text
-        try:
-            parts = urlsplit(text)
-        except ValueError:
-            return self._stand_in(text)
-        login, _, place = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{self._stand_in(login)}@{place}").geturl() if login else text
-
 
 def _is_about_secret(condition: Condition) -> bool:
     subjects = (condition.header, condition.query)
     return condition.cookie is not None or any(is_secret(each) for each in subjects if each)
+
+
+def without_login(text: str, stand_in: Callable[[str], str]) -> str:
+    """A URL with a stand-in for user and password: for all before the last @, since a password may be written with any
+    character, and the URL be none for that."""
+    scheme, separator, rest = text.partition("://")
+    login, _, place = rest.rpartition("@")
+    return f"{scheme}://{stand_in(login)}@{place}" if separator and login else text
 
 
 def is_secret(name: str) -> bool:

@@ -79,8 +79,8 @@ class Proposal:
 class Supervisor:
     """Mutable state: the workers by slot (what each was asked and has said is its own: worker_process.py); the
     generation that they serve, and the one that they build; which empty slots pause before the next try, and how often
-    each failed young; those that swap just now (`_swapping`); the CPU time of those that ended, by name; whether nothing
-    new is taken any more (`_refusing`), or no worker started (`_ending`).
+    each failed young; those that swap just now (`_swapping`); the CPU time of those that ended, by name; whether
+    nothing new is taken any more (`_refusing`), or no worker started (`_ending`).
     """
 
     def __init__(

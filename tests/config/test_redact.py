@@ -64,6 +64,8 @@ SECRETS: list[Written] = [
     headers("{set: {authorization: SECRET}}"),
     headers("{set: {cookie: sid=SECRET, x-plain: v}}"),
     headers("{append: {x-auth-token: SECRET}}"),
+    headers("{set: {x-upstream: 'https://user:SECRET@host/'}}"),
+    headers("{set: {x-upstream: 'https://user:1/SECRET@host/'}}"),
     when("{header: X-Api-Key, equals: SECRET}"),
     when("{query: access_token, equals: SECRET}"),
     when("{cookie: sid, in: [a, SECRET]}"),
