@@ -11,9 +11,8 @@ from typing import Any
 
 from ..filters.api import Exchange, Failure, Filter, Headers, Request
 from ..filters.matching import Match
-from ..filters.subjects import behind_prefix
 from .explanation import Call, Copy, Explanation, PassedOver, Refused, Step
-from .snapshot import Backend, PathRewrite, Route, Shadow, Snapshot
+from .snapshot import Backend, Route, Shadow, Snapshot, target_of
 from .why_not import why_not
 
 
@@ -72,7 +71,7 @@ def _decided(snapshot: Snapshot, route: Route, exchange: Exchange) -> dict[str, 
     return facts | {
         "experiment": exchange.experiment or None,
         "arm": exchange.arm or None,
-        "call": _call(backend, [backend.path_rewrite], exchange.request),
+        "call": _call(exchange.request, backend),
         "set_headers": changed,
         "removed_headers": removed,
         "copies": tuple(_copy(shadows[name], exchange) for name in exchange.copies or () if name in shadows),
@@ -121,7 +120,7 @@ def _lines(headers: Headers) -> dict[bytes, list[bytes]]:
 def _copy(shadow: Shadow, exchange: Exchange) -> Copy:
     request = exchange.request
     return Copy(
-        call=_call(shadow.backend, [shadow.backend.path_rewrite, shadow.path_rewrite], request),
+        call=_call(request, shadow.backend, shadow),
         refused=_refusal(shadow, exchange),
         set_headers=tuple(_text(name) for name, _ in shadow.set),
         removed_headers=tuple(_text(name) for name in dict(request.headers) if name in shadow.removed),
@@ -139,14 +138,9 @@ def _refusal(shadow: Shadow, exchange: Exchange) -> str | None:
     return None
 
 
-def _call(backend: Backend, rewrites: Iterable[PathRewrite | None], request: Request) -> Call:
-    path = request.path
-    for rewrite in rewrites:
-        rest = behind_prefix(path, rewrite.prefix) if rewrite is not None else None
-        if rewrite is not None and rest is not None:
-            path = (rewrite.to + rest) or b"/"
-    target = path + b"?" + request.query if b"?" in request.target else path
-    return Call(backend.name, backend.version, tuple(each.label for each in backend.endpoints), _text(target))
+def _call(request: Request, backend: Backend, shadow: Shadow | None = None) -> Call:
+    target = _text(target_of(request, backend, shadow))
+    return Call(backend.name, backend.version, tuple(each.label for each in backend.endpoints), target)
 
 
 def _notes(backend: Backend, request: Request) -> Iterable[str]:

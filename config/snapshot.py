@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..filters.api import Exchange, Filter, Outcome, Request, Response
 from ..filters.matching import Match
+from ..filters.subjects import behind_prefix
 
 RequestHook = Callable[[Exchange], Any]
 ResponseHook = Callable[[Exchange, Response], Any]
@@ -62,6 +63,11 @@ class PathRewrite:
     prefix: bytes
     to: bytes
 
+    def rewritten(self, path: bytes) -> bytes:
+        """The path with the prefix replaced; as it came where the prefix does not stand on a segment border."""
+        rest = behind_prefix(path, self.prefix)
+        return path if rest is None else (self.to + rest) or b"/"
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -97,6 +103,17 @@ class Shadow:
     path_rewrite: PathRewrite | None = None  # after the backend's own
     finish: bool = False  # whether a copy runs to its end when the client has left
     calibration: bool = False  # whether the backend may shadow itself
+
+
+def target_of(request: Request, backend: Backend, shadow: Shadow | None = None) -> bytes:
+    """The target in origin-form, as the backend wants it; of a copy, then as the mirror does."""
+    own, further = backend.path_rewrite, shadow.path_rewrite if shadow is not None else None
+    if own is None and further is None:
+        return request.target
+    path = request.path if own is None else own.rewritten(request.path)
+    if further is not None:
+        path = further.rewritten(path)
+    return path + b"?" + request.query if b"?" in request.target else path
 
 
 @dataclass(frozen=True)

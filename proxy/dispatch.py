@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from ..config.snapshot import target_of
 from ..filters.api import Exchange, Failure, Request
 from . import trace
 from .bodies import Intake
@@ -18,7 +19,7 @@ from .chain import failure_of
 from .exchange import Call, Caller, Client, Fields
 from .mirrored import Mirrored
 from .opening import Waiter
-from .outgoing import outgoing_authority, outgoing_target, rewritten_json, trace_headers
+from .outgoing import outgoing_authority, rewritten_json, trace_headers
 from .pool import LimitReached
 from .rescue import RESCUES
 
@@ -169,7 +170,7 @@ class Dispatch(Exchange, Caller, Waiter):
         else:
             own = request.headers + own
         call.send(
-            self, backend, request.method, outgoing_target(backend, request),
+            self, backend, request.method, target_of(request, backend),
             outgoing_authority(backend, target.endpoint, request), fields, own, content, ended, length, self._upgrade,
         )  # fmt: skip
         if mirrored is not None:

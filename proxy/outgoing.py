@@ -1,4 +1,7 @@
-"""A request as one backend wants to be asked: fields, authority, path and the top-level fields of a JSON body. Pure."""
+"""A request as one backend wants to be asked: trace, authority and the top-level fields of a JSON body. Pure.
+
+Its target is what `target_of` in config/snapshot.py says: `explain` tells it, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import msgspec
 
 from ..config.snapshot import Backend, Endpoint, PathRewrite
 from ..filters.api import Failure, Headers, Request, Response
-from ..filters.subjects import behind_prefix
 from .trace import Context
 
 _Fields = dict[str, msgspec.Raw]
@@ -24,11 +26,6 @@ def trace_headers(spans: Context, span_id: bytes) -> Headers:
     return headers
 
 
-def outgoing_target(backend: Backend, request: Request) -> bytes:
-    """The target in origin-form."""
-    return request.target if backend.path_rewrite is None else rewritten_target(backend.path_rewrite, request)
-
-
 def outgoing_authority(backend: Backend, endpoint: Endpoint, request: Request) -> bytes:
     """The Host: the client's, the endpoint's own or a configured name. An HTTP/1.0 client may have sent none."""
     if backend.host == "keep":
@@ -36,16 +33,9 @@ def outgoing_authority(backend: Backend, endpoint: Endpoint, request: Request) -
     return endpoint.authority if isinstance(backend.host, str) else backend.host
 
 
-def rewritten_target(rewrite: PathRewrite, request: Request) -> bytes:
-    """The target with the prefix replaced; as it came where the prefix does not stand on a segment border."""
-    path = rewritten_path(rewrite, request.path)
-    return path + b"?" + request.query if b"?" in request.target else path
-
-
 def rewritten_path(rewrite: PathRewrite, path: bytes) -> bytes:
-    """The path with the prefix replaced; as it came where the prefix does not stand on a segment border."""
-    rest = behind_prefix(path, rewrite.prefix)
-    return path if rest is None else (rewrite.to + rest) or b"/"
+    """The path with the prefix replaced, for spans that name it."""
+    return rewrite.rewritten(path)
 
 
 def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) -> bytes:

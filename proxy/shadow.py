@@ -11,12 +11,12 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..config.snapshot import Endpoint, Shadow
+from ..config.snapshot import Endpoint, target_of
 from ..filters.api import Failure, Headers, Request, Response
 from .exchange import HELD, Call, Caller, Fields
 from .lane import IDEMPOTENCY_KEY
 from .opening import Waiter
-from .outgoing import outgoing_authority, rewritten_json, rewritten_path
+from .outgoing import outgoing_authority, rewritten_json
 from .telemetry.count import NEVER
 from .telemetry.tokens import TokenClock, clock_of
 
@@ -203,7 +203,7 @@ class Copy(Caller, Waiter):
         self._release(self._charged)
         self._writing = len(first)
         call.send(
-            self, backend, request.method, shadow_target(self.shadow, request),
+            self, backend, request.method, target_of(request, backend, self.shadow),
             outgoing_authority(backend, target.endpoint, request), self._fields, self._own, first, whole, length, None,
         )  # fmt: skip
         if not self._writable:
@@ -376,14 +376,3 @@ def shadow_fields(fields: Fields, lane: Lane) -> Fields:
         elif name == IDEMPOTENCY_KEY and name not in lane.shadow.removed:
             headers.append((name, lane.own_key(value)))
     return Fields(headers)
-
-
-def shadow_target(shadow: Shadow, request: Request) -> bytes:
-    """The target as the backend wants it, and then as the mirror does."""
-    path = request.path
-    for rewrite in (shadow.backend.path_rewrite, shadow.path_rewrite):
-        if rewrite is not None:
-            path = rewritten_path(rewrite, path)
-    if path is request.path:
-        return request.target
-    return path + b"?" + request.query if b"?" in request.target else path

@@ -13,12 +13,10 @@ from understudy.config.explain import explain
 from understudy.config.explanation import Explanation
 from understudy.config.load import load_bytes
 from understudy.config.schema import decode
-from understudy.config.snapshot import Snapshot
+from understudy.config.snapshot import Snapshot, target_of
 from understudy.config.why_not import why_not
 from understudy.filters.api import Exchange, Failure, Request
 from understudy.filters.matching import Condition, Match
-from understudy.proxy.outgoing import outgoing_target
-from understudy.proxy.shadow import shadow_target
 
 from tests.kit.services import FakeServices
 
@@ -202,11 +200,11 @@ def test_the_explanation_is_what_the_chain_does(
         return
     assert found.call is not None
     assert (found.route, found.call.backend, found.arm) == (route.name, exchange.backend, exchange.arm or None)
-    assert found.call.target == outgoing_target(snapshot.backends[exchange.backend], live).decode()
+    assert found.call.target == target_of(live, snapshot.backends[exchange.backend]).decode()
     assert found.flags == tuple(exchange.flags or ())
     shadows = route.mirror.shadows if route.mirror is not None else {}
     assert [(copy.call.backend, copy.call.target) for copy in found.copies] == [
-        (name, shadow_target(shadows[name], live).decode()) for name in exchange.copies or ()
+        (name, target_of(live, shadows[name].backend, shadows[name]).decode()) for name in exchange.copies or ()
     ]
 
 

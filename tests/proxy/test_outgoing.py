@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy.config.snapshot import Backend, Endpoint, PathRewrite
+from understudy.config.snapshot import Backend, Endpoint, PathRewrite, Shadow, target_of
 from understudy.filters.api import BodyWrap, Exchange, Failure, Filter, Request
-from understudy.proxy.outgoing import outgoing_authority, rewritten_json, rewritten_target
+from understudy.proxy.outgoing import outgoing_authority, rewritten_json
 
 from tests.kit.configured import configured, document
 from tests.kit.conversation import on_the_loop, upstream
@@ -23,8 +23,15 @@ def request_of(target: bytes = b"/", *headers: tuple[bytes, bytes]) -> Request:
     return Request(b"POST", target, b"model.local:7080", list(headers))
 
 
+def target(request: Request, own: PathRewrite | None = None, further: PathRewrite | None = None) -> bytes:
+    """As a shadow is asked, or live where there is no `further`."""
+    backend = Backend("stable", "7", (), path_rewrite=own)
+    shadow = Shadow(backend, 0, frozenset(), (), path_rewrite=further)
+    return target_of(request, backend, None if further is None else shadow)
+
+
 @pytest.mark.parametrize(
-    ("target", "rewritten"),
+    ("given", "rewritten"),
     [
         (b"/v2/models/iris", b"/v2/models/iris-8"),
         (b"/v2/models/iris/infer", b"/v2/models/iris-8/infer"),
@@ -36,15 +43,23 @@ def request_of(target: bytes = b"/", *headers: tuple[bytes, bytes]) -> Request:
         (b"/v2/models/iris/%2F%20x", b"/v2/models/iris-8/%2F%20x"),
     ],
 )
-def test_a_prefix_is_replaced_on_segment_borders(target: bytes, rewritten: bytes) -> None:
+def test_a_prefix_is_replaced_on_segment_borders(given: bytes, rewritten: bytes) -> None:
     rule = PathRewrite(b"/v2/models/iris", b"/v2/models/iris-8")
-    assert rewritten_target(rule, request_of(target)) == rewritten
+    assert target(request_of(given), rule) == rewritten
+    assert target(request_of(given), None, rule) == rewritten
 
 
 def test_a_prefix_may_be_dropped() -> None:
-    assert rewritten_target(PathRewrite(b"/a", b""), request_of(b"/a/b?c")) == b"/b?c"
-    assert rewritten_target(PathRewrite(b"/a", b""), request_of(b"/a")) == b"/"
-    assert rewritten_target(PathRewrite(b"/a/", b"/"), request_of(b"/a/b")) == b"/b"
+    assert target(request_of(b"/a/b?c"), PathRewrite(b"/a", b"")) == b"/b?c"
+    assert target(request_of(b"/a"), PathRewrite(b"/a", b"")) == b"/"
+    assert target(request_of(b"/a/b"), PathRewrite(b"/a/", b"/")) == b"/b"
+
+
+def test_a_copys_prefix_is_replaced_after_the_backends_own() -> None:
+    own, further = PathRewrite(b"/a", b"/b"), PathRewrite(b"/b", b"/c")
+    assert target(request_of(b"/a/x?q"), own, further) == b"/c/x?q"
+    assert target(request_of(b"/a/x?q"), further, own) == b"/b/x?q"
+    assert target(request_of(b"/x?"), own, further) == target(request_of(b"/x?")) == b"/x?"
 
 
 def rewritten(content: bytes, *headers: tuple[bytes, bytes], **values: Any) -> bytes:
