@@ -11,7 +11,7 @@ from ..filters.api import FilterConfig
 from ..filters.flags import FlagsConfig
 from ..filters.matching import Condition
 from ..filters.mirror import MirrorConfig
-from ..filters.split import Arm, SplitConfig
+from ..filters.split import SplitConfig
 from .flag_warnings import decides_all, flag_warnings, lone_salts
 from .implied import also, impossible, known_of
 from .key_warnings import key_warnings
@@ -58,11 +58,7 @@ def possible_backends(route: RoutePart) -> set[str]:
                 if rule.enabled and rule.percent:
                     found |= {name for _, name in rule.references()}
         elif isinstance(config, SplitConfig):
-            for name, arm in config.arms.items():
-                if isinstance(arm, Arm):
-                    found |= {arm.backend or name} if arm.weight else set()
-                elif arm:
-                    found.add(name)
+            found |= {arm.backend for arm in config.whole_arms().values() if arm.weight}
     return found
 
 

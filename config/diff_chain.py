@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -11,7 +10,7 @@ from ..filters.api import FilterConfig
 from ..filters.flags import FlagsConfig, Rule
 from ..filters.keys import KeyOf
 from ..filters.mirror import MirrorConfig, Shadow
-from ..filters.split import Arm, SplitConfig
+from ..filters.split import SplitConfig
 from .diff_values import in_order, plain, values
 from .difference import Change, changed
 from .key_warnings import sources_of
@@ -120,22 +119,18 @@ def _reweighted(path: Named, before: dict[str, float], after: dict[str, float], 
 def _arms(path: Named, old: SplitConfig, new: SplitConfig) -> Changes:
     """Arms of both that are answered otherwise."""
     becomes = shares(_weights(new))
-    for name, arm in new.arms.items():
-        if name not in old.arms:
+    former = old.whole_arms()
+    for name, arm in new.whole_arms().items():
+        if name not in former:
             continue
-        (backend, headers), (new_backend, new_headers) = _answered(name, old.arms[name]), _answered(name, arm)
-        if backend != new_backend:
+        if former[name].backend != arm.backend:
             note = f"{_percent(becomes[name])} of users are answered by another backend"
-            yield changed((*path, name, "backend"), backend, new_backend, note)
-        yield from values((*path, name, "set_headers"), headers, new_headers)
-
-
-def _answered(name: str, arm: float | Arm) -> tuple[str, Mapping[str, Any]]:
-    return (arm.backend or name, arm.set_headers) if isinstance(arm, Arm) else (name, {})
+            yield changed((*path, name, "backend"), former[name].backend, arm.backend, note)
+        yield from values((*path, name, "set_headers"), former[name].set_headers, arm.set_headers)
 
 
 def _weights(split: SplitConfig) -> dict[str, float]:
-    return {name: arm.weight if isinstance(arm, Arm) else arm for name, arm in split.arms.items()}
+    return {name: arm.weight for name, arm in split.whole_arms().items()}
 
 
 def _mirror(path: Named, old: MirrorConfig, new: MirrorConfig) -> Changes:

@@ -12,7 +12,7 @@ from ..filters.flags import FlagsConfig, Rule
 from ..filters.keys import KeyOf, KeySource
 from ..filters.matching import Condition
 from ..filters.mirror import MirrorConfig
-from ..filters.split import Arm, SplitConfig
+from ..filters.split import SplitConfig
 from .implied import also, implies, impossible
 from .key_warnings import sources_of
 from .paths import Found, Path
@@ -108,7 +108,7 @@ def _written(config: FilterConfig) -> set[str]:
         names = {name for rule in config.rules for name in rule.set_headers}
         return names | ({"cookie"} if any(map(_issues, config.rules)) else set())
     if isinstance(config, SplitConfig):
-        names = {name for arm in config.arms.values() if isinstance(arm, Arm) for name in arm.set_headers}
+        names = {name for arm in config.whole_arms().values() for name in arm.set_headers}
         return names | ({"cookie"} if _issued(config.key) else set())
     return set() if isinstance(config, MirrorConfig | DedupConfig) else {"*"}
 
@@ -204,7 +204,7 @@ def _unshared(rule: Rule, split: SplitConfig, default: str) -> str | None:
     """Why whoever is in by the rule need not be in by the split: the race is between other names or keys."""
     arm = rule.backend or rule.flag
     arms = listed(split.arms)
-    drawing = [name for name, each in split.arms.items() if (each if isinstance(each, int | float) else each.weight)]
+    drawing = [name for name, each in split.whole_arms().items() if each.weight]
     if arm not in split.arms:
         what = "backend" if rule.backend is not None else "flag, which names its draw where there is no backend,"
         return f"its {what} {arm} is no arm; allowed: {arms}"

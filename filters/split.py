@@ -12,8 +12,8 @@ The YAML, its mistakes and the words of `explain` are here; arms.py decides, buc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -38,6 +38,14 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
     set_headers: dict[str, FieldValue] = {}  # for the model server
 
 
+class WholeArm(NamedTuple):
+    """One arm, however it was written."""
+
+    weight: float
+    backend: str
+    set_headers: Mapping[str, FieldValue]
+
+
 class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
     """The YAML of `type: split`."""
 
@@ -47,6 +55,15 @@ class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
     salt: str | None = None  # absent: the experiment's name
     on_unavailable: Literal["fail", "next"] = "fail"  # an arm without a healthy endpoint
 
+    def whole_arms(self) -> dict[str, WholeArm]:
+        """The arms by name, with what the YAML may leave out."""
+        return {
+            name: WholeArm(arm.weight, arm.backend or name, arm.set_headers)
+            if isinstance(arm, Arm)
+            else WholeArm(arm, name, {})
+            for name, arm in self.arms.items()
+        }
+
     def mistakes(self) -> Mistakes:
         """What types cannot say."""
         found: Mistakes = []
@@ -55,13 +72,12 @@ class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
         if self.salt == "":
             found.append((("salt",), "is empty; leave it out for the experiment's name"))
         found += key_mistakes(self.key, "key")
-        for name, arm in self.arms.items():
+        arms = self.whole_arms()
+        for name, arm in arms.items():
             if not name:
                 found.append((("arms", name), "has no name; an arm needs one"))
-            if isinstance(arm, Arm):
-                found += set_mistakes(arm.set_headers, "arms", name, "set_headers")
-        weights = [arm.weight if isinstance(arm, Arm) else arm for arm in self.arms.values()]
-        if not any(weights):
+            found += set_mistakes(arm.set_headers, "arms", name, "set_headers")
+        if not any(arm.weight for arm in arms.values()):
             found.append((("arms",), "must hold at least one arm whose weight is above 0"))
         return found
 
@@ -77,10 +93,7 @@ class SplitConfig(FilterConfig, frozen=True, tag="split", omit_defaults=True):
     def plans(self) -> dict[str, ArmPlan]:
         """The arms by name, ready to be chosen. Raises ValueError for a header's secret that no header can carry."""
         return {
-            name: ArmPlan(arm.weight, arm.backend or name, lines(arm.set_headers))
-            if isinstance(arm, Arm)
-            else ArmPlan(arm, name, [])
-            for name, arm in self.arms.items()
+            name: ArmPlan(arm.weight, arm.backend, lines(arm.set_headers)) for name, arm in self.whole_arms().items()
         }
 
 
@@ -113,7 +126,7 @@ class SplitFilter(Filter):
         key, source, at = self._arms.decide(exchange)
         experiment = self.config.experiment
         facts: dict[str, Any] = {"experiment": experiment, "salt": self._salt, "arm": None, "backend": exchange.backend}
-        facts["weights"] = {name: plan.weight for name, plan in self.config.plans().items()}
+        facts["weights"] = {name: arm.weight for name, arm in self.config.whole_arms().items()}
         facts["cookie_issued"] = self._reader.issues and self._reader.issued(exchange)
         if exchange.chosen:
             return Told((f"split {experiment}: no arm, a flag chose the backend",), facts | {"why": "flag"})

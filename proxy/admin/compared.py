@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ...config.compile import copies_each
 from ...config.schema import Document
 from ...filters.mirror import MirrorConfig
-from ...filters.split import Arm as ArmPart
 from ...filters.split import SplitConfig
 from ..comparison.epochs import shadows, tolerance_of
 from ..comparison.view import SCHEMA, Arm, ArmLatency, ArmState, Compare, ConfigName, comparison_of, live_ms
@@ -238,14 +237,11 @@ def _configured_arms(document: Document) -> list[_Arm]:
     for route in document.routes:
         for config in route.filters:
             if isinstance(config, SplitConfig):
-                arms = {
-                    name: (arm.weight, arm.backend or name) if isinstance(arm, ArmPart) else (arm, name)
-                    for name, arm in config.arms.items()
-                }
-                total = sum(weight for weight, _ in arms.values())
+                arms = config.whole_arms()
+                total = sum(arm.weight for arm in arms.values())
                 found += [
-                    _Arm(route.name, config.experiment, name, backend, weight / total)
-                    for name, (weight, backend) in arms.items()
+                    _Arm(route.name, config.experiment, name, arm.backend, arm.weight / total)
+                    for name, arm in arms.items()
                 ]
     return found
 
