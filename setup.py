@@ -58,6 +58,7 @@ COMPILED = (
     "proxy/telemetry/export/spans.py",
     "proxy/telemetry/export/wire.py",
     "proxy/telemetry/pairs.py",
+    "proxy/telemetry/record_sheet.py",
     "proxy/telemetry/sketch.py",
     "proxy/telemetry/teller.py",
     "proxy/telemetry/telling.py",

@@ -11,7 +11,6 @@ import random
 import socket
 import ssl
 from collections.abc import Coroutine, Generator
-from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -27,7 +26,7 @@ from .rescue import status_of
 from .telemetry.account import Waiting
 from .telemetry.count import NEVER
 from .telemetry.slowness import Slowness
-from .telemetry.stats import SPANS_BEYOND_RATE, Gauges, ListenerGauge, Stats
+from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
 from .timers import Wheel
 from .tls import Contexts
@@ -210,10 +209,8 @@ class DataPlane:
         self._slowness.turn(settings is not None and settings.over_p99)
         if settings is None:
             return None
-        offer, lose = self.stats.records.offer, partial(self.stats.count, SPANS_BEYOND_RATE)
-        if settings.traces:
-            lose(0)  # shown before it is ever more
-        return Teller(settings, self.rng.random, self.span_id, offer, lose, self.waiting)
+        stats = self.stats
+        return Teller(settings, self.rng.random, self.span_id, stats.records.offer, stats.counters, self.waiting)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

@@ -18,7 +18,8 @@ from ..iso_time import now_text
 from ..processes import usage
 from ..status import SCHEMA, Call, Config, FailedCall, LatencyMs, Listener, Pool, Process, Rejection, Status
 from ..telemetry.recent import Latency, Recent
-from ..telemetry.stats import MOST_KEYS, OVERFLOW, SPANS_BEYOND_RATE, CallStats
+from ..telemetry.stats import MOST_KEYS, OVERFLOW, CallStats
+from ..telemetry.teller import SPANS_BEYOND_RATE
 from ..telemetry.totals import by_backend, summed
 from . import compared
 from .compared import INSTANCE, Moment

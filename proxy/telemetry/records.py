@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import msgspec
-
-BATCH = 128  # a worker hands them over when so many wait: some 50 us of its loop, and control wakes for them once
-MOST_WAITING = 1000  # past it they are dropped and counted
 
 
 class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
@@ -159,31 +155,3 @@ class ToldExchange(msgspec.Struct, array_like=True, gc=False, tag="exchange"):
 
 
 Record: TypeAlias = FailedExchange | ToldExchange
-
-
-class Records:
-    """Mutable state: the records not yet handed over, and how many were dropped since the start."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self.full: Callable[[], None] = _nobody  # called at every `BATCH` records
-        self._waiting: list[Record] = []
-
-    def offer(self, record: Record) -> None:
-        """Keep the record until the next hand-over, or drop and count it. Never blocks."""
-        waiting = self._waiting
-        if len(waiting) >= MOST_WAITING:
-            self.dropped += 1
-            return
-        waiting.append(record)
-        if len(waiting) >= BATCH:
-            self.full()
-
-    def take(self) -> list[Record]:
-        """All that wait; they wait no more."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
-
-
-def _nobody() -> None:
-    """Nobody takes a batch before its time."""

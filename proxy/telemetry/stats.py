@@ -16,7 +16,8 @@ from ...filters.api import Exchange, KeyTally
 from ...filters.keyuse import KeyUse
 from .count import CallTally, CopyTally, Durations
 from .pairs import PairSheet
-from .records import FailedExchange, Records
+from .record_sheet import RecordSheet
+from .records import FailedExchange
 from .sketch import Sketch, add
 
 if TYPE_CHECKING:
@@ -129,10 +130,6 @@ class Gauges(msgspec.Struct, array_like=True):
     listeners: list[ListenerGauge] = []
 
 
-SPANS_BEYOND_RATE = "spans_beyond_rate"
-"""A counter of the spans that `telemetry.traces.rate` left no room for."""
-
-
 class Stats:
     """Everything one worker counts. `call` and `copies_of` are for cached lookups, their tallies for the hot path."""
 
@@ -142,7 +139,7 @@ class Stats:
         self._copies: dict[tuple[str, str], CopyTally] = {}
         self.keys: dict[str, KeyTally] = {}
         self.counters: dict[str, int] = {}
-        self.records = Records()
+        self.records = RecordSheet()
         self.pairs = PairSheet()
 
     def call(

@@ -31,6 +31,10 @@ _RESERVE: Final = 0.2
 """The share of a burst that is left to what befell: a sample of everything must not hide the errors."""
 
 
+SPANS_BEYOND_RATE: Final = "spans_beyond_rate"
+"""A counter of the spans that `telemetry.traces.rate` left no room for."""
+
+
 class Teller:
     """The decisions of one snapshot. It holds nothing of any exchange. Mutable state: what its rate allows.
 
@@ -38,13 +42,13 @@ class Teller:
     """
 
     __slots__ = (
-        "_allowance", "_lose", "_random", "_reserve", "_settings", "errors", "fields", "link", "offer", "span_id",
+        "_allowance", "_counters", "_random", "_reserve", "_settings", "errors", "fields", "link", "offer", "span_id",
         "traces", "waiting",
     )  # fmt: skip
 
     def __init__(
         self, settings: Telemetry, random: Callable[[], float], span_id: Callable[[], bytes],
-        offer: Callable[[ToldExchange], None], lose: Callable[[int], None], waiting: Waiting,
+        offer: Callable[[ToldExchange], None], counters: dict[str, int], waiting: Waiting,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._random = random
@@ -54,11 +58,13 @@ class Teller:
         self.fields = settings.fields
         self.span_id = span_id
         self.offer = offer
-        self._lose = lose
+        self._counters = counters  # of the worker
         burst = max(_LEAST_BURST, settings.spans_per_s * _BURST_S)
         self._allowance = Allowance(settings.spans_per_s, burst)
         self._reserve = burst * _RESERVE
         self.waiting = waiting
+        if settings.traces:
+            counters.setdefault(SPANS_BEYOND_RATE, 0)  # shown before it is ever more
 
     def open(self, spans: Context, trusted: bool, port: Port, minor: int) -> Account:
         """The account of a request whose head is in; whether its trace is sampled is drawn now."""
@@ -97,7 +103,7 @@ class Teller:
         else:
             least = 1.0 + (0.0 if befell else self._reserve)
             if (drawn == BEYOND and not befell) or self._allowance.left(now) < least:
-                self._lose(spans)
+                self._counters[SPANS_BEYOND_RATE] += spans
                 return False
             self._allowance.spend(now, spans)
         return True

@@ -24,6 +24,7 @@ _FLAGS: Final = {
     True: struct.pack("<I", 0x300),
 }  # whether the parent is remote is known
 _ERROR: Final = b"\x18\x02"
+MOST_KEYS: Final = 1000
 
 
 class Wire:
@@ -62,7 +63,7 @@ def _span(span: Span) -> bytes:
         parts.append(b"\x22\x08")
         parts.append(span.parent_id)
     for name, value in span.own.items():
-        parts.append(field(b"\x4a", pair(name, value)))
+        parts.append(field(b"\x4a", _key(name) + field(b"\x12", _any(value))))
     for event in span.events:
         parts.append(_event(event))
     if span.link is not None:
@@ -91,6 +92,19 @@ def _event(event: Event) -> bytes:
         attributes = [field(b"\x1a", pair(name, value)) for name, value in alike.attributes.items()]
         alike.encoded = b"".join((text(b"\x12", alike.name), *attributes))
     return field(b"\x5a", _TIME(b"\x09", event.time_ns) + alike.encoded)
+
+
+_KEYS: Final[dict[str, bytes]] = {}
+"""Of attributes that differ from span to span: their names come from this program or the configuration."""
+
+
+def _key(name: str) -> bytes:
+    found = _KEYS.get(name)
+    if found is None:
+        if len(_KEYS) >= MOST_KEYS:
+            _KEYS.clear()
+        found = _KEYS[name] = text(b"\x0a", name)
+    return found
 
 
 def pair(key: str, value: Value) -> bytes:

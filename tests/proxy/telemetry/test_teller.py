@@ -19,7 +19,7 @@ from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
 from understudy.proxy.allowance import Allowance
 from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting
-from understudy.proxy.telemetry.teller import Teller
+from understudy.proxy.telemetry.teller import SPANS_BEYOND_RATE, Teller
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
 
@@ -33,12 +33,14 @@ settings = st.builds(
 )  # fmt: skip
 
 
-def teller(settings: Telemetry, random: Callable[[], float] = lambda: 0.5, lost: list[int] | None = None) -> Teller:
+def teller(
+    settings: Telemetry, random: Callable[[], float] = lambda: 0.5, counted: dict[str, int] | None = None
+) -> Teller:
     loop = asyncio.new_event_loop()
     waiting = Waiting(Wheel(loop))  # for nobody
     loop.close()
-    lose = ([] if lost is None else lost).append
-    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, lose, waiting)
+    counters = {} if counted is None else counted
+    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, counters, waiting)
 
 
 def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
@@ -112,12 +114,12 @@ def drawn(asked: Teller) -> bool:
 
 
 def test_a_rate_leaves_no_room_for_more_and_counts_what_it_leaves() -> None:
-    lost: list[int] = []
-    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0), lost=lost)
+    counters: dict[str, int] = {}
+    asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0), counted=counters)
     begun = monotonic()
     told = sum(drawn(asked) for _ in range(50))
     assert 8 <= told <= 9 + (monotonic() - begun) * 10, "a burst of 20 spans, of which 4 are kept for what befalls"
-    assert sum(lost) == 2 * (50 - told)
+    assert counters[SPANS_BEYOND_RATE] == 2 * (50 - told)
 
 
 def test_long_exchanges_that_begin_together_stay_within_the_rate() -> None:
@@ -158,8 +160,8 @@ def test_the_slowest_rate_tells_something() -> None:
 
 
 def test_room_is_kept_for_what_befell() -> None:
-    lost: list[int] = []
-    asked = teller(replace(TRACES, sample=1.0, errors=True, spans_per_s=200.0), lost=lost)
+    counters: dict[str, int] = {}
+    asked = teller(replace(TRACES, sample=1.0, errors=True, spans_per_s=200.0), counted=counters)
     while drawn(asked):
         pass
     assert not asked.traced(NOT_DRAWN, True, False, 2), "what a caller sampled is nothing special"
@@ -168,7 +170,7 @@ def test_room_is_kept_for_what_befell() -> None:
     while asked.traced(NOT_DRAWN, False, True, 2):
         told += 1
     assert told >= 19, "a fifth of 200 spans, less than what was drawn last"
-    assert lost == [2, 2, 2]
+    assert counters[SPANS_BEYOND_RATE] == 6
 
 
 @given(settings, st.booleans(), st.floats(0, 1, exclude_max=True))

@@ -11,7 +11,8 @@ from understudy.proxy.messages import Records, Report
 from understudy.proxy.telemetry.count import CallTally
 from understudy.proxy.telemetry.failures import MOST_KEPT, Failures
 from understudy.proxy.telemetry.recent import RATE_TICKS, WINDOW_TICKS, Recent
-from understudy.proxy.telemetry.records import MOST_WAITING, FailedExchange
+from understudy.proxy.telemetry.record_sheet import MOST_WAITING
+from understudy.proxy.telemetry.records import FailedExchange
 from understudy.proxy.telemetry.stats import (
     OVERFLOW,
     CallKey,
