@@ -17,7 +17,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
-NICER_BY: Final = 10  # a tenth of a core that workers could use whole
+NICER_BY: Final = 13  # a twentieth of a core that workers could use whole
 PIECE_S: Final = 0.001
 """So long control works at something large before whatever else waits for its loop, or for the core, gets a turn."""
 

@@ -31,7 +31,10 @@ class _Names(Generic[Key, Told]):
 
     def of(self, each: Told) -> Key:
         """The name that it is counted under."""
-        name = self._name_of(each)
+        return self.counted(self._name_of(each))
+
+    def counted(self, name: Key) -> Key:
+        """The name, or that of the rest."""
         return name if name in self._known else self._rest(name)
 
     def refused(self, told: Iterable[Told], before: Iterable[Told]) -> int:
@@ -114,8 +117,8 @@ class Totals:
     def _summed_calls(self, tables: Iterable[Mapping[CallKey, CallStats]]) -> Pieces[dict[CallKey, CallStats]]:
         parts: dict[CallKey, list[CallStats]] = {}
         for table in tables:
-            for call in table.values():
-                parts.setdefault(self._call_names.of(call), []).append(call)
+            for key, call in table.items():
+                parts.setdefault(self._call_names.counted(key), []).append(call)
             yield
         sums: dict[CallKey, CallStats] = {}
         for key in sorted(parts):
@@ -128,8 +131,8 @@ class Totals:
         sums: Counter[CallKey] = Counter()
         for calls in (self._retired_calls, *self._calls.values()):
             yield
-            for call in calls.values():
-                sums[self._call_names.of(call)] += sum(call.statuses.values())
+            for key, call in calls.items():
+                sums[self._call_names.counted(key)] += sum(call.statuses.values())
         return sums
 
     def counters(self) -> dict[str, int]:

@@ -15,7 +15,6 @@ from tests.kit.shadows import document_of, mirroring, ok, post
 
 NONE_SAMPLED = traces(sample=0.0)
 ALL = traces()
-FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 WITHIN_S = 3.0  # copies are waited for a second
 
 
@@ -319,24 +318,6 @@ async def test_a_disagreement_while_others_are_under_way_is_told_within_its_time
             True,
             ["complete", "complete", "pending"],
         )
-
-
-@pytest.mark.parametrize("first", ["live", "copies"])
-@on_the_loop
-async def test_what_the_rate_has_no_room_for_is_lost_once_however_many_copies_disagree(first: str) -> None:
-    room = traces(sample=0.0, rate=0.001)  # a burst is of two spans
-    async with mirroring({}, {}, telemetry=room) as stage:
-        told, counters = Told(stage.proxy), stage.proxy.plane.stats.counters
-        for _ in range(2):  # the first one takes all the room there is
-            client, live, _, shadow, _ = await stage.asked(post(b"abc"))
-            other, _ = await stage.shadows[1].call()
-            live.send(FAILED if first == "live" else ok())
-            await client.message()
-            for copier in (shadow, other):
-                copier.send(ok() if first == "live" else FAILED)
-            await stage.over()
-        assert len([each for each in told.take() if each.live_told]) == 1
-        assert counters["spans_beyond_rate"] == 4
 
 
 @on_the_loop
