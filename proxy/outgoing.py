@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..config.snapshot import Backend, Endpoint, PathRewrite
+from ..config.snapshot import Backend, Endpoint
 from ..filters.api import Failure, Headers, Request, Response
 from .trace import Context
 
@@ -31,11 +31,6 @@ def outgoing_authority(backend: Backend, endpoint: Endpoint, request: Request) -
     if backend.host == "keep":
         return request.authority or endpoint.authority
     return endpoint.authority if isinstance(backend.host, str) else backend.host
-
-
-def rewritten_path(rewrite: PathRewrite, path: bytes) -> bytes:
-    """The path with the prefix replaced, for spans that name it."""
-    return rewrite.rewritten(path)
 
 
 def rewritten_json(values: Mapping[str, Any], request: Request, content: bytes) -> bytes:

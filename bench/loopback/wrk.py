@@ -19,7 +19,7 @@ from .wire import HOST, BenchError
 
 SCRIPT = Path(__file__).with_name("load.lua")
 ERRORS = ("wrong", "status", "connect", "read", "write", "timeout")
-TAIL_S = 0.3  # wrk goes on a little after the window, so that the window never sees its end
+TAIL_S = 0.5  # wrk goes on a little after the window, which must not see its end, however busy this core is
 SLACK_BYTES = 16  # by which an answer's head may vary: a millisecond count in it, for example
 
 

@@ -12,7 +12,6 @@ from ....filters.matching import Match
 from ....filters.mirror import MirrorConfig
 from ....filters.rewriting import PathRewriting
 from ....filters.subjects import normal_path
-from ...outgoing import rewritten_path
 
 
 class Address(NamedTuple):
@@ -56,7 +55,7 @@ class Places:
         steps = (self._own.get(backend), self._rehearsed.get((route, backend)) if is_shadow else None)
         for each in steps:
             if each is not None:
-                path = rewritten_path(each, path.encode()).decode(errors="replace")
+                path = each.rewritten(path.encode()).decode(errors="replace")
         return path
 
 
