@@ -119,7 +119,7 @@ class Spans:
         flags = told.flags
         flag = flags[0] if flags else None
         key: tuple[object, ...] = (
-            SERVER, told.method if told.method in _KNOWN_METHODS else "", told.scheme, told.http_version, told.route,
+            SERVER, _method(told.method), told.scheme, told.http_version, told.route,
             told.port, told.status, told.reason, told.sampled, told.config, told.experiment, told.arm,
             None if answering is None else (answering.backend, answering.version),
             None if flag is None else (flag.key, flag.variant, flag.reason),
@@ -135,7 +135,7 @@ class Spans:
         """What all such exchanges say."""
         template, error = self._places.template(told.route), _server_error(told)
         attributes: Attributes = {
-            "http.request.method": told.method if told.method in _KNOWN_METHODS else "_OTHER",
+            "http.request.method": _method(told.method),
             "url.scheme": told.scheme,
             "network.protocol.version": told.http_version,
             "understudy.role": "live",
@@ -210,7 +210,7 @@ class Spans:
             link, trace_id, parent_id, trace_state = (trace_id, parent_id), bytes.fromhex(call.trace_id), b"", ""
         address = self._places.address(call.endpoint) if call.endpoint else None
         key: tuple[object, ...] = (
-            CLIENT, told.method if told.method in _KNOWN_METHODS else "", told.route, call.backend,
+            CLIENT, _method(told.method), told.route, call.backend,
             call.version, call.endpoint, call.status, call.outcome, call.censored, call.resent,
             None if is_shadow else (told.experiment, told.arm),
         )  # fmt: skip
@@ -252,7 +252,7 @@ def _clients(told: ToldExchange, call: ToldCall, address: Address | None) -> Ali
     is_shadow = call.role == "shadow"
     error = None if is_shadow else _client_error(call)
     attributes: Attributes = {
-        "http.request.method": told.method if told.method in _KNOWN_METHODS else "_OTHER",
+        "http.request.method": _method(told.method),
         "network.protocol.version": "1.1",
         "understudy.route": told.route,
         "understudy.role": call.role,
@@ -315,6 +315,10 @@ def _answering(told: ToldExchange) -> ToldCall | None:
         if call.role == "live":
             found = call
     return found
+
+
+def _method(method: str) -> str:
+    return method if method in _KNOWN_METHODS else "_OTHER"
 
 
 def _add_unknown_method(own: Attributes, told: ToldExchange) -> None:

@@ -24,7 +24,6 @@ _FLAGS: Final = {
     True: struct.pack("<I", 0x300),
 }  # whether the parent is remote is known
 _ERROR: Final = b"\x18\x02"
-MOST_KEYS: Final = 1000
 
 
 class Wire:
@@ -63,7 +62,7 @@ def _span(span: Span) -> bytes:
         parts.append(b"\x22\x08")
         parts.append(span.parent_id)
     for name, value in span.own.items():
-        parts.append(field(b"\x4a", _key(name) + field(b"\x12", _any(value))))
+        parts.append(field(b"\x4a", pair(name, value)))
     for event in span.events:
         parts.append(_event(event))
     if span.link is not None:
@@ -94,19 +93,6 @@ def _event(event: Event) -> bytes:
     return field(b"\x5a", _TIME(b"\x09", event.time_ns) + alike.encoded)
 
 
-_KEYS: Final[dict[str, bytes]] = {}
-"""Of attributes that differ from span to span: their names come from this program or the configuration."""
-
-
-def _key(name: str) -> bytes:
-    found = _KEYS.get(name)
-    if found is None:
-        if len(_KEYS) >= MOST_KEYS:
-            _KEYS.clear()
-        found = _KEYS[name] = text(b"\x0a", name)
-    return found
-
-
 def pair(key: str, value: Value) -> bytes:
     """A KeyValue."""
     return text(b"\x0a", key) + field(b"\x12", _any(value))
@@ -127,11 +113,7 @@ def _any(value: Value) -> bytes:
 
 def text(tag: bytes, text: str) -> bytes:
     """A string behind its tag and length."""
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError:
-        encoded = text.encode(errors="replace")
-    return field(tag, encoded)
+    return field(tag, text.encode("utf-8", "replace"))
 
 
 def field(tag: bytes, content: bytes) -> bytes:
