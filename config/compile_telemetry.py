@@ -47,6 +47,7 @@ def telemetry(part: TelemetryPart | None, workers: int) -> Telemetry | None:
             settings["slow"] = float(traces.slow)
     if log is not None:
         settings |= {"log": True, "log_sample": float(log.sample), "log_errors": log.errors}
-    named = [*(traces.headers if traces else ()), *(log.headers if log else ())]
-    settings["fields"] = tuple(dict.fromkeys(name.lower() for name in named))
+    traced, logged = (map(str.lower, part.headers if part is not None else ()) for part in (traces, log))
+    settings["traced_fields"] = tuple(traced)
+    settings["fields"] = tuple(dict.fromkeys((*settings["traced_fields"], *logged)))
     return Telemetry(**settings)

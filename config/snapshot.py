@@ -181,6 +181,7 @@ class Telemetry:
     log_sample: float = 0.0
     log_errors: bool = False
     fields: tuple[str, ...] = ()  # lower-case names of the request fields that are told
+    traced_fields: tuple[str, ...] = ()  # those of them that spans carry
 
 
 @dataclass(frozen=True, eq=False)

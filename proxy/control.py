@@ -26,13 +26,13 @@ from .giving_way import collect_rarely, give_way, in_turns
 from .iso_time import now_text
 from .listening import BindError, Listening
 from .log import logger
+from .messages import Records
 from .supervisor import Rejected, Supervisor
 from .telemetry.access_log import FLUSH_S, AccessLog
 from .telemetry.export.export import Export
 from .telemetry.failures import Failures
 from .telemetry.losses import Losses
 from .telemetry.recent import Recent
-from .telemetry.records import Record
 from .telemetry.totals import Totals
 
 TICK_S = 1.0
@@ -145,9 +145,10 @@ class Control:
         if why is not None:
             self.begin_epoch(why)
 
-    def _on_told(self, batch: list[Record]) -> None:
-        self.access_log.take(batch)
-        self.export.take(batch)
+    def _on_told(self, records: Records) -> None:
+        self.access_log.take(records.lines)
+        if records.spans is not None:
+            self.export.take(records.spans)
 
     def _watch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..filters.keyuse import KeyUse
-from .telemetry.records import PairsOfKind, Record
+from .telemetry.records import FailedExchange, Line, PairsOfKind, SpanBatch
 from .telemetry.stats import CallStats, CopyStats, Gauges
 
 
@@ -75,11 +75,13 @@ class Report(Message, tag="report"):
 
 
 class Records(Message, tag="records"):
-    """Worker: droppable records in the order in which they came about, and pairs by their kinds."""
+    """Worker: what it tells once and may lose, each in the order in which it came about; pairs by their kinds."""
 
-    batch: list[Record]
-    dropped: int  # records and pairs, by this worker since its start
+    failures: list[FailedExchange] = []
+    lines: list[Line] = []
+    spans: SpanBatch | None = None
     pairs: list[PairsOfKind] = []
+    dropped: int = 0  # by this worker since its start: records and pairs
 
 
 class Drained(Message, tag="drained"):

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Generator
 from time import monotonic
 from typing import Any, Final
 
-from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Telemetry, Tls
+from ..config.snapshot import Backend, Chain, Listener, Route, Snapshot, Tls
 from ..filters.api import Failure, KeyTally, Request
 from . import trace
 from .dns import Names
@@ -25,7 +25,9 @@ from .pool import BackendPool
 from .rescue import status_of
 from .telemetry.account import Waiting
 from .telemetry.count import NEVER
+from .telemetry.places import Places
 from .telemetry.slowness import Slowness
+from .telemetry.spans import Spans
 from .telemetry.stats import Gauges, ListenerGauge, Stats
 from .telemetry.teller import Teller
 from .timers import Wheel
@@ -203,14 +205,15 @@ class DataPlane:
                 port.listener = snapshot.listeners[name]
         self.snapshot = snapshot
         self.version = snapshot.version
-        self.teller = self._teller(snapshot.telemetry)
+        self.teller = self._teller(snapshot)
 
-    def _teller(self, settings: Telemetry | None) -> Teller | None:
+    def _teller(self, snapshot: Snapshot) -> Teller | None:
+        settings, stats = snapshot.telemetry, self.stats
         self._slowness.turn(settings is not None and settings.over_p99)
         if settings is None:
             return None
-        stats = self.stats
-        return Teller(settings, self.rng.random, self.span_id, stats.records.offer, stats.counters, self.waiting)
+        spans = Spans(Places(snapshot), settings.traced_fields)
+        return Teller(settings, self.rng.random, self.span_id, stats.records.tell, spans, stats.counters, self.waiting)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

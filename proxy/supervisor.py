@@ -20,7 +20,6 @@ from . import messages
 from .comparison.epochs import Epochs
 from .log import logger
 from .telemetry.failures import Failures
-from .telemetry.records import Record
 from .telemetry.totals import Totals
 from .worker_process import WorkerProcess
 
@@ -91,7 +90,7 @@ class Supervisor:
         epochs: Epochs,
         wanted: int,
         silent_ticks: int = SILENT_TICKS,
-        told: Callable[[list[Record]], None] = lambda batch: None,
+        told: Callable[[messages.Records], None] = lambda records: None,
     ) -> None:
         self._loop = loop
         self._totals = totals
@@ -273,7 +272,7 @@ class Supervisor:
             case messages.Records():
                 self._failures.take(worker.slot, notice)
                 self._epochs.take(notice.pairs)
-                self._told(notice.batch)
+                self._told(notice)
             case messages.Built(error=str(error)) if worker.answered and self._is_current(notice.version):
                 logger.error("%s cannot build the running configuration: %s", worker.name, error)
                 worker.kill()

@@ -162,14 +162,15 @@ class Worker:
     def _offer_records(self) -> None:
         """Every second, and a few at a time as they come about: no hand-over holds this loop or control's for long."""
         records, sheet = self._stats.records, self._stats.pairs
-        batch, pairs = records.take(), sheet.take()
+        waiting, pairs = len(records), sheet.take()
+        told = records.take()
         dropped = records.dropped + sheet.dropped
-        if not batch and not pairs and dropped == self._dropped_told:
+        if not waiting and not pairs and dropped == self._dropped_told:
             return
-        if self._channel.offer(messages.encode(messages.Records(batch, dropped, pairs))):
+        if self._channel.offer(messages.encode(messages.Records(*told, pairs, dropped))):
             self._dropped_told = dropped
         else:
-            records.dropped += len(batch)
+            records.dropped += waiting
             sheet.dropped += sum(map(count_of, pairs))
 
     def _send_in_turns(self, calls: list[CallTally], gauges: Gauges | None, lag_s: float) -> None:

@@ -10,9 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
-import msgspec
 from understudy.config.compile import compile_snapshot
 from understudy.config.schema import convert
 from understudy.proxy import messages
@@ -82,8 +80,7 @@ async def main(name: str, count: int = 100_000, traces: str = "off") -> None:
 
 def tell(stats: Stats) -> None:
     """What a worker does when enough pairs or records wait, but for the socket."""
-    batch: list[Any] = [msgspec.Raw(messages.encode(record)) for record in stats.records.take()]
-    messages.encode(messages.Records(batch, 0, stats.pairs.take()))
+    messages.encode(messages.Records(*stats.records.take(), stats.pairs.take()))
 
 
 def answer(connections: tuple[ClientConnection, ...], data: bytes) -> None:

@@ -46,7 +46,7 @@ def measured(made: list[Offered]) -> tuple[float, float, float]:
     book = sums.Book(200, 0)
     sheet = PairSheet()
     frames: list[bytes] = []
-    sheet.full = lambda: frames.append(messages.encode(messages.Records([], 0, sheet.take())))
+    sheet.full = lambda: frames.append(messages.encode(messages.Records(pairs=sheet.take())))
     begun = perf_counter()
     for offered in made:
         sheet.offer(*offered)

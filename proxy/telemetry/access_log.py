@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from ..log import logger
 from .access_line import Render, renderer
 from .line_writer import LineWriter
 from .losses import Losses
-from .records import Record, ToldExchange
+from .records import Line
 
 KIND: Final = "logs"  # of what telemetry lost
 FLUSH_S: Final = 2.0  # at the end, and for a destination that a reload exchanged
@@ -56,18 +56,15 @@ class AccessLog:
             self._former = [each for each in (*self._former, self._writer) if not each.ended]
         self._path, self._writer = path, LineWriter(path, self._lost) if path else None
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Have a line written for each exchange among them that is to be logged."""
+    def take(self, lines: Sequence[Line]) -> None:
+        """Have these written. Never blocks."""
         render, writer = self._render, self._writer
-        if render is None or writer is None:
-            return
-        told = [each for each in records if isinstance(each, ToldExchange) and each.logged and each.live_told]
-        if not told:
+        if render is None or writer is None or not lines:
             return
         if writer.full:  # before any work is done for them
-            self._lost(len(told))
+            self._lost(len(lines))
         else:
-            writer.offer([render(each) for each in told])
+            writer.offer([render(each) for each in lines])
 
     def reopen(self) -> None:
         """Open the file anew, for it may have been moved away."""

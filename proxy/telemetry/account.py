@@ -247,7 +247,7 @@ class Account(Progress):
         try:
             if not self.server_span_id:
                 self.server_span_id = teller.span_id()
-            teller.offer(telling.exchange(self, _now()) if late is None else telling.late(self, late))
+            teller.tell(telling.exchange(self, _now()) if late is None else telling.late(self, late))
         except Exception:  # it must not keep the exchange from ending
             log.exception("route %s: an exchange cannot be told of", self.end.route.name)
 

@@ -35,7 +35,7 @@ class Failures:
     def take(self, worker: int, records: Records) -> None:
         """Keep what a worker tells."""
         when = now_text()
-        self.last.extend(Failure(when, each) for each in records.batch if isinstance(each, FailedExchange))
+        self.last.extend(Failure(when, each) for each in records.failures)
         self._dropped[worker] = records.dropped
 
     def retire(self, worker: int) -> None:

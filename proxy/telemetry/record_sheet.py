@@ -1,42 +1,110 @@
-"""Records on their way from a worker to control, as pairs.py has it of pairs. Compiled: every exchange may be one."""
+"""What a worker tells control of single exchanges, on its way there, as pairs.py has it of pairs. Compiled."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
-from .records import Record
+from .lines import line_of
+from .records import FailedExchange, Line, SpanBatch
+from .spans import Spans
+from .told import ToldExchange
 
-BATCH: Final = 128
-"""A worker hands them over when so many wait: some 200 us of its loop, and control wakes for them once."""
+log = logging.getLogger(__name__)
+
+ROW: Final = 4
+"""So many exchanges are made spans and lines of at once: the first takes three times as long as the next ones, and
+requests wait meanwhile."""
+BATCH: Final = 64
+"""A worker hands over when of so many exchanges there is something: control wakes for them once."""
+BATCH_BYTES: Final = 64 << 10
+"""Or of so many bytes of spans: more at once would be new memory each time, and its pages cost more than the rest."""
 MOST_WAITING: Final = 1000
-"""Past it they are dropped and counted."""
+"""Past it what comes is dropped and counted."""
 
 
 class RecordSheet:
-    """Mutable state: the records not yet handed over, and how many were dropped since the start."""
+    """Mutable state: what is not yet handed over, `told` being what nothing was made of yet, and how many records were
+    dropped since the start: failures, lines, and exchanges with spans."""
 
-    __slots__ = ("_waiting", "dropped", "full")
+    __slots__ = (
+        "_bytes", "_failures", "_lines", "_parts", "_spans", "_traced", "_writer", "dropped", "full", "row", "told",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.dropped = 0
-        self.full: Callable[[], None] = _nobody  # called at every `BATCH` records
-        self._waiting: list[Record] = []
+        self.full: Callable[[], None] = _nobody  # called when a batch is together
+        self.row = ROW
+        self.told: list[ToldExchange] = []
+        self._writer: Spans | None = None  # of what was told last
+        self._failures: list[FailedExchange] = []
+        self._lines: list[Line] = []
+        self._parts: list[bytes] = []
+        self._spans = 0  # in the parts
+        self._bytes = 0  # of them
+        self._traced = 0  # exchanges that they are of
 
-    def offer(self, record: Record) -> None:
-        """Keep the record until the next hand-over, or drop and count it. Never blocks."""
-        waiting = self._waiting
-        if len(waiting) >= MOST_WAITING:
+    def __len__(self) -> int:
+        """How many records wait."""
+        return len(self._failures) + len(self._lines) + self._traced + len(self.told)
+
+    def offer(self, failure: FailedExchange) -> None:
+        """Keep it until the next hand-over, or drop and count it. Never blocks, nor does `tell`."""
+        if len(self) >= MOST_WAITING:
+            self.dropped += 1
+        else:
+            self._failures.append(failure)
+            self._look()
+
+    def tell(self, told: ToldExchange, writer: Spans) -> None:
+        """Likewise the exchange's spans, which this one makes, and its line of the access log."""
+        if len(self) >= MOST_WAITING:
             self.dropped += 1
             return
-        waiting.append(record)
-        if len(waiting) >= BATCH:
-            self.full()
+        if writer is not self._writer:
+            self._write()
+            self._writer = writer
+        self.told.append(told)
+        if len(self.told) >= self.row:
+            self._write()
+            self._look()
 
-    def take(self) -> list[Record]:
-        """All that wait; they wait no more."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
+    def take(self) -> tuple[list[FailedExchange], list[Line], SpanBatch | None]:
+        """All that waits; it waits no more."""
+        self._write()
+        failures, lines = self._failures, self._lines
+        spans = SpanBatch(self._spans, b"".join(self._parts)) if self._parts else None
+        self._failures, self._lines = [], []
+        self._parts.clear()
+        self._spans = self._bytes = self._traced = 0
+        return failures, lines, spans
+
+    def _write(self) -> None:
+        writer = self._writer
+        if writer is None:
+            return
+        for told in self.told:
+            spans: list[bytes] = []
+            try:
+                writer.add(told, spans)
+                if told.logged:
+                    self._lines.append(line_of(told))
+            except Exception:
+                log.exception("route %s: an exchange cannot be told of", told.route)
+                self.dropped += 1
+                continue
+            if spans:
+                encoded = b"".join(spans)
+                self._parts.append(encoded)
+                self._spans += len(spans)
+                self._bytes += len(encoded)
+                self._traced += 1
+        self.told.clear()
+
+    def _look(self) -> None:
+        if len(self) >= BATCH or self._bytes >= BATCH_BYTES:
+            self.full()
 
 
 def _nobody() -> None:

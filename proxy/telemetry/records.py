@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import msgspec
+from msgspec import UnsetType
 
 
-class FailedExchange(msgspec.Struct, array_like=True, gc=False, tag="failed"):
+class FailedExchange(msgspec.Struct, array_like=True, gc=False):
     """An exchange that ended without the backend's whole answer, save that its client simply left."""
 
     route: str
@@ -81,77 +80,50 @@ class PairsOfKind(msgspec.Struct, array_like=True, gc=False):
     streams: bytes = b""  # where the live answers were streams of events
 
 
-class ToldFlag(msgspec.Struct, array_like=True, gc=False):
-    """A flag that decided something, for feature_flag.*."""
+class ShadowLine(msgspec.Struct, gc=False):
+    """A copy, in a line of the access log."""
 
-    key: str
-    variant: str  # what it decided: a backend, or the effects' names
-    reason: str  # targeting_match | split | unknown (of a filter that is none of ours)
-    about: dict[str, str] = {}  # its kind, owner and expiry, as the configuration documents them
-
-
-class ToldPair(msgspec.Struct, array_like=True, gc=False):
-    """What a copy's span says of its pair; None where either side has no such figure."""
-
-    latency_delta_ms: float | None
-    latency_ratio: float | None
-    status_match: bool | None
-
-
-class ToldCall(msgspec.Struct, array_like=True, gc=False):
-    """One call to a backend, live or a copy. Times are milliseconds since the exchange began; None: never."""
-
-    role: Literal["live", "shadow"]
     backend: str
     version: str
-    endpoint: str  # Endpoint.label; "" when none was chosen
-    trace_id: str  # "": the exchange's own; else that of a copy that has a trace to itself
-    span_id: str  # 16 hexadecimal digits, as the backend was told; "" for a copy that was never sent
-    start_ms: float
+    status: int
+    outcome: str
     first_byte_ms: float | None
-    end_ms: float
-    status: int  # 0: no answer
-    outcome: str  # "complete", "pending" (a copy under way: no span is made of it yet), or a reason as in `Pair`
-    censored: bool
-    resent: int  # how often the call was made again before this one
-    request_bytes: int
-    response_bytes: int
-    stream: StreamTimes | None
-    pair: ToldPair | None  # of a copy
+    total_ms: float | None
 
 
-class ToldExchange(msgspec.Struct, array_like=True, gc=False, tag="exchange"):
-    """One exchange told whole: what its spans and its line of the access log are made of. Sizes are bytes of bodies."""
+class Line(msgspec.Struct, gc=False):
+    """A line of the access log, in the order of JSON; what is UNSET is left out. Sizes are bytes of bodies."""
 
-    traced: bool  # becomes spans
-    logged: bool  # becomes a line of the access log
-    began_s: float  # wall clock, seconds since 1970
-    trace_id: str  # 32 hexadecimal digits
-    span_id: str  # 16, of the SERVER span
-    parent_id: str  # 16, the caller's; "" where the trace began here
-    trace_state: str  # as it is passed on; "" for none
-    sampled: bool  # by the draw or by the parent; False: told since something befell it
+    time: str
     request_id: str
+    trace_id: str | UnsetType
     method: str
-    path: str  # without its query, cut at `telling.MOST_CHARACTERS`; "" where the head was refused
-    scheme: str
-    client: str  # the peer's address
-    port: int  # that it came to; 0 for a Unix socket
-    http_version: str  # "1.1"
+    path: str
+    http_version: str
+    status: int
+    reason: str
     route: str
-    experiment: str
-    arm: str
-    flags: list[ToldFlag]
-    config: int  # version of the snapshot
-    status: int  # what the client was told; 0: it left before an answer
-    reason: str  # "" for a whole answer
+    flags: dict[str, str] | UnsetType
+    experiment: str | UnsetType
+    arm: str | UnsetType
+    backend: str
+    version: str
+    endpoint: str
     first_byte_ms: float | None
     total_ms: float
     request_bytes: int
     response_bytes: int
-    calls: list[ToldCall]  # attempts in their order, the live call's last one before the copies
-    fields: dict[str, str]  # request header fields that the configuration names for traces or the access log
-    live_told: bool = True  # False: only a late copy is new, the exchange itself was told before
+    client: str
+    resent: int
+    shadows: list[ShadowLine] | UnsetType
+    time_to_first_token_ms: float | UnsetType | None
+    time_per_output_chunk_ms: float | UnsetType | None
+    output_chunks: int | UnsetType
+    headers: dict[str, str] | UnsetType  # all that were told: the access log may name fewer
 
 
-Record: TypeAlias = FailedExchange | ToldExchange
+class SpanBatch(msgspec.Struct, array_like=True, gc=False):
+    """Spans as otlp.py has them, behind each other."""
+
+    count: int
+    encoded: bytes

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ...config.snapshot import Telemetry
     from ...filters.api import Failure
     from ..plane import Port
-    from .records import ToldExchange
+    from .spans import Spans
+    from .told import ToldExchange
 
 
 _BURST_S: Final = 1.0
@@ -42,13 +43,13 @@ class Teller:
     """
 
     __slots__ = (
-        "_allowance", "_counters", "_random", "_reserve", "_settings", "errors", "fields", "link", "offer", "span_id",
-        "traces", "waiting",
+        "_allowance", "_counters", "_random", "_reserve", "_settings", "_spans", "_tell", "errors", "fields", "link",
+        "span_id", "traces", "waiting",
     )  # fmt: skip
 
     def __init__(
         self, settings: Telemetry, random: Callable[[], float], span_id: Callable[[], bytes],
-        offer: Callable[[ToldExchange], None], counters: dict[str, int], waiting: Waiting,
+        tell: Callable[[ToldExchange, Spans], None], spans: Spans, counters: dict[str, int], waiting: Waiting,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._random = random
@@ -57,7 +58,8 @@ class Teller:
         self.link = settings.traces and settings.link
         self.fields = settings.fields
         self.span_id = span_id
-        self.offer = offer
+        self._tell = tell
+        self._spans = spans
         self._counters = counters  # of the worker
         burst = max(_LEAST_BURST, settings.spans_per_s * _BURST_S)
         self._allowance = Allowance(settings.spans_per_s, burst)
@@ -118,4 +120,8 @@ class Teller:
         traced = self.traced(NOT_DRAWN, False, self.befell(True, 0.0, 0.0), 1)
         logged = self.logged(True)
         if traced or logged:
-            self.offer(telling.refusal(traced, logged, context, failure, status, id, client, port))
+            self.tell(telling.refusal(traced, logged, context, failure, status, id, client, port))
+
+    def tell(self, told: ToldExchange) -> None:
+        """Have control told of it."""
+        self._tell(told, self._spans)

@@ -1,7 +1,7 @@
-"""Makes the record of an exchange that is told: entered for those alone, so that the others pay for none of it.
+"""Gathers what there is to tell of an exchange: entered for those alone that are told, so that the others pay nothing.
 
-Nothing of a body, the query or a header field reaches a record, save the fields that the configuration names; what
-clients choose is cut at `MOST_CHARACTERS`, as records wait in memory.
+Nothing of a body, the query or a header field is told, save the fields that the configuration names; what clients
+choose is cut at `MOST_CHARACTERS`, as it waits in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...filters.api import Message
 from ..trace import SAMPLED, state_of
-from .records import ToldCall, ToldExchange, ToldFlag, ToldPair
+from .told import ToldCall, ToldExchange, ToldFlag, ToldPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

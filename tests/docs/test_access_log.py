@@ -8,7 +8,8 @@ import yaml
 from understudy.config.log_line import FIELDS
 from understudy.config.schema import AccessLogPart
 from understudy.proxy.telemetry.access_line import renderer
-from understudy.proxy.telemetry.records import ToldExchange
+from understudy.proxy.telemetry.lines import line_of
+from understudy.proxy.telemetry.told import ToldExchange
 
 from tests.kit.lines import live, shadow, told
 
@@ -27,7 +28,7 @@ def line(exchange: ToldExchange, number: int) -> str:
     pieces = [yaml.safe_load(block.text) for block in blocks(PAGE) if block.language == "yaml"]
     part = pieces[number]["telemetry"]["access_log"]
     options = {"format": part.get("format", "json"), "headers": tuple(part["headers"])}
-    return renderer(AccessLogPart(**options))(exchange).decode()
+    return renderer(AccessLogPart(**options))(line_of(exchange)).decode()
 
 
 def test_the_lines_on_the_page_are_those_of_the_program() -> None:

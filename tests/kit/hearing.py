@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from understudy.proxy.telemetry.records import ToldExchange
+from understudy.proxy.telemetry.told import ToldExchange
 
 from .configured import Options, Proxy, configured, document
 from .conversation import Message, Peer, Upstream, upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 NOWHERE = "http://127.0.0.1:9"
+MANY = 10_000
 
 
 def traces(**options: Any) -> Options:
@@ -32,12 +33,14 @@ class Told:
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
+        proxy.plane.stats.records.row = MANY  # so that they stay as they were told
         self.exchanges: list[ToldExchange] = []
 
     def take(self) -> list[ToldExchange]:
         """All so far."""
-        records = self._proxy.plane.stats.records.take()
-        self.exchanges += [each for each in records if isinstance(each, ToldExchange)]
+        told = self._proxy.plane.stats.records.told
+        self.exchanges += told
+        told.clear()
         return self.exchanges
 
     async def exchange(self, number: int = 1, within_s: float = 5.0) -> ToldExchange:

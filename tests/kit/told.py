@@ -1,10 +1,11 @@
-"""Records of exchanges, as a worker tells them."""
+"""What a worker gathers of exchanges that it tells, made by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from understudy.proxy.telemetry.records import StreamTimes, ToldCall, ToldExchange, ToldFlag, ToldPair
+from understudy.proxy.telemetry.records import StreamTimes
+from understudy.proxy.telemetry.told import ToldCall, ToldExchange, ToldFlag, ToldPair
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SERVER = "b7ad6b7169203331"
@@ -56,3 +57,8 @@ def everything() -> list[ToldExchange]:
         ]),
         told_exchange(live_told=False, calls=[told_call(role="shadow", status=500)]),
     ]  # fmt: skip
+
+
+def fields_of(of: object) -> dict[str, Any]:
+    """All that is told, by name."""
+    return {name: getattr(of, name) for name in dir(of) if not name.startswith("_")}

@@ -6,7 +6,6 @@ import asyncio
 import json
 
 from understudy.filters.bucketing import Race
-from understudy.proxy.telemetry.records import FailedExchange
 from understudy.proxy.telemetry.stats import CallKey
 
 from tests.kit.configured import Proxy, configured
@@ -86,8 +85,7 @@ async def test_a_request_without_a_key_is_refused_where_the_configuration_says_s
             assert proxy.plane.stats.key_use("ranker").missing == 1
             counted = [call.key for call in proxy.plane.stats.calls() if call.reasons]
             assert counted == [CallKey("everything", "", "")], "no backend was asked, and none is to blame"
-            (failed,) = proxy.plane.stats.records.take()
-            assert isinstance(failed, FailedExchange)
+            (failed,), _, _ = proxy.plane.stats.records.take()
             assert (failed.route, failed.backend, failed.reason) == ("everything", "", "key_missing")
 
 

@@ -32,10 +32,12 @@ COLLECTED = """
 import gc
 from collections import deque
 
-from tests.kit.told import told_exchange
+from tests.kit.lines import rich
 from understudy.proxy import giving_way, messages
+from understudy.proxy.telemetry.lines import line_of
+from understudy.proxy.telemetry.records import SpanBatch
 
-frame = messages.encode(messages.Records([told_exchange()] * 16, 0))
+frame = messages.encode(messages.Records([], [line_of(rich())] * 64, SpanBatch(128, bytes(70_000))))
 giving_way.collect_rarely()
 
 
@@ -44,7 +46,7 @@ def collections():
 
 
 before = collections()
-waiting = deque(maxlen=1500 // 16)  # what 3,000 exchanges a second are until they are exported
+waiting = deque(maxlen=1500 // 64)  # what 3,000 exchanges a second are until they are exported
 for _ in range(20 * waiting.maxlen):
     waiting.append(messages.decode_notice(frame))
 print(collections() - before)

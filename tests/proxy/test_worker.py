@@ -176,7 +176,7 @@ async def test_losses_are_told_once_though_nothing_follows_them() -> None:
         worker._offer_records()
     worker._channel.send(messages.encode(messages.Drained()))
     told = [messages.decode_notice(await soon(frames.get())) for _ in range(2)]
-    assert told == [messages.Records([], 1), messages.Drained()]
+    assert told == [messages.Records(dropped=1), messages.Drained()]
     control.close()
     worker._channel.close()
 

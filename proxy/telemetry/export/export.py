@@ -6,24 +6,23 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
 from ....config.addresses import redacted
 from ....config.environment import Environ, Signal, environment_warnings
-from ....config.schema import Document, TracesPart
+from ....config.schema import Document
 from ...log import logger
 from ..family import Family
 from ..losses import Losses
+from ..records import SpanBatch
 from .exporters import sending
 from .metrics import Measured
-from .places import Places
 from .plan import Plan, Target, plan_of
 from .sender import Sender
 from .senders import MetricSender, SpanSender
-from .spans import Spans
 from .wire import SCHEMA_URL, SCOPE, Wire
 
 FORMER_WITHIN_S: Final = 10.0
@@ -63,12 +62,9 @@ class Export:
             logger.warning("%s", warning)
         plan = plan_of(document, self._environ, self._base)
         former, self._plan = self._plan, plan
-        spans = _spans(document) if plan.target("traces") else None
-        if spans is not None and self._spans is not None and _same(former, plan, "traces"):
-            self._spans.spans = spans
-        else:
+        if not _same(former, plan, "traces"):
             self._retire(self._spans)
-            self._spans = self._span_sender(plan.target("traces"), plan, spans)
+            self._spans = self._span_sender(plan.target("traces"), plan)
         if not _same(former, plan, "metrics"):
             self._retire(self._metrics)
             self._metrics = self._metric_sender(plan.target("metrics"), plan)
@@ -77,10 +73,10 @@ class Export:
                 "OTLP export: %s", ", ".join(f"{each.signal} to {redacted(each.endpoint)}" for each in plan.targets)
             )
 
-    def take(self, records: Iterable[object]) -> None:
-        """Export those among a worker's records that are traced. Never blocks."""
+    def take(self, spans: SpanBatch) -> None:
+        """Export what a worker tells. Never blocks."""
         if self._spans is not None:
-            self._spans.offer(records)
+            self._spans.offer(spans)
 
     def tick(self, now_s: float) -> None:
         """Call it every second, monotonic: metrics leave when they are due."""
@@ -135,10 +131,10 @@ class Export:
             sender.stop(FORMER_WITHIN_S)
             self._former.append(sender)
 
-    def _span_sender(self, target: Target | None, plan: Plan, spans: Spans | None) -> SpanSender | None:
-        if target is None or spans is None:
+    def _span_sender(self, target: Target | None, plan: Plan) -> SpanSender | None:
+        if target is None:
             return None
-        sender = SpanSender(target, self._losses, _wire(plan), spans, partial(sending, target))
+        sender = SpanSender(target, self._losses, _wire(plan), partial(sending, target))
         sender.start()
         return sender
 
@@ -149,11 +145,6 @@ class Export:
         sender = MetricSender(target, self._losses, _wire(plan), partial(sending, target))
         sender.start()
         return sender
-
-
-def _spans(document: Document) -> Spans:
-    traces = document.telemetry.traces if document.telemetry is not None else None
-    return Spans(Places(document), traces.headers if isinstance(traces, TracesPart) else ())
 
 
 def _wire(plan: Plan) -> Wire:

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from ...giving_way import stepping_aside
 from ..family import Attributes, Distribution, Family, Kind
-from .wire import Wire, field, pair, text
+from ..otlp import field, pair, text
+from .wire import Wire
 
 _CUMULATIVE: Final = b"\x10\x02"
 _MONOTONIC: Final = b"\x18\x01"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from understudy.proxy.telemetry.records import FailedExchange, ToldExchange
 
 from tests.kit.configured import Options, configured, document
 from tests.kit.conversation import on_the_loop, upstream
@@ -75,8 +74,8 @@ async def test_what_a_limit_refuses_is_told_of_its_backend_and_makes_it_look_no_
         call, _ = await stage.live.call()
         second.send(GET)
         assert (await second.message()).status == 503
-        failed, told = stage.proxy.plane.stats.records.take()
-        assert isinstance(failed, FailedExchange) and isinstance(told, ToldExchange)
+        told = await stage.told.exchange()
+        [failed], _, _ = stage.proxy.plane.stats.records.take()
         (refused,) = told.calls
         assert (failed.backend, refused.backend, refused.outcome, refused.endpoint) == (
             "stable",

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from understudy.proxy.telemetry.records import ToldCall, ToldExchange
+from understudy.proxy.telemetry.told import ToldCall, ToldExchange
 
 from tests.kit.configured import snapshot_of
 from tests.kit.conversation import Message, on_the_loop, soon

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from understudy.config.log_line import FIELDS, pieces
 from understudy.config.schema import AccessLogPart
 from understudy.proxy.telemetry.access_line import renderer
-from understudy.proxy.telemetry.records import ToldExchange
+from understudy.proxy.telemetry.lines import line_of
+from understudy.proxy.telemetry.told import ToldExchange
 
 from tests.kit.lines import live, rich, shadow, told
 
@@ -19,7 +20,7 @@ TEMPLATE = '{time} {client} "{method} {path} HTTP/{http_version}" {status} {tota
 
 
 def line(exchange: ToldExchange, **options: Any) -> bytes:
-    return renderer(AccessLogPart(**options))(exchange)
+    return renderer(AccessLogPart(**options))(line_of(exchange))
 
 
 def read(exchange: ToldExchange, **options: Any) -> dict[str, Any]:

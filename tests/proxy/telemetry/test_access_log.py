@@ -15,10 +15,9 @@ from understudy.config.schema import AccessLogPart, TelemetryPart
 from understudy.proxy.telemetry.access_log import AccessLog
 from understudy.proxy.telemetry.line_writer import MOST_LINES
 from understudy.proxy.telemetry.losses import Losses
-from understudy.proxy.telemetry.records import FailedExchange
 
 from tests.kit.ask import until
-from tests.kit.lines import told
+from tests.kit.lines import line
 
 
 def telemetry(**options: Any) -> TelemetryPart:
@@ -44,18 +43,17 @@ def ids(file: Path) -> list[str]:
 def test_it_is_off_unless_it_is_configured(log: AccessLog, losses: Losses) -> None:
     for each in (None, TelemetryPart(), TelemetryPart(access_log="off")):
         log.configure(each, "/")
-        log.take([told()])
+        log.take([line()])
     assert (losses.counts(), log.problem) == ({"logs": 0}, "")
 
 
-def test_a_line_for_each_exchange_to_be_logged_and_for_nothing_else(log: AccessLog, tmp_path: Path) -> None:
+def test_lines_are_written_in_the_order_in_which_they_come(log: AccessLog, tmp_path: Path) -> None:
     log.configure(telemetry(to="log"), str(tmp_path))
-    failed = FailedExchange("iris", "stable", "", 503, "overloaded", "f", 1.0)
-    late = told(request_id="c", live_told=False)
-    log.take([told(request_id="a"), failed, told(request_id="b", logged=False, traced=True), late])
-    log.take([told(request_id="d")])
+    log.take([line(request_id="a"), line(request_id="b")])
+    log.take([])
+    log.take([line(request_id="c")])
     asyncio.run(log.close())
-    assert ids(tmp_path / "log") == ["a", "d"]
+    assert ids(tmp_path / "log") == ["a", "b", "c"]
 
 
 def test_a_reload_exchanges_form_and_destination_and_loses_nothing(
@@ -65,13 +63,13 @@ def test_a_reload_exchanges_form_and_destination_and_loses_nothing(
         return (tmp_path / name).read_text()
 
     log.configure(telemetry(to="log"), str(tmp_path))
-    log.take([told(request_id="a")])
+    log.take([line(request_id="a")])
     log.configure(telemetry(to="log", format="{request_id}"), str(tmp_path))
-    log.take([told(request_id="b")])
+    log.take([line(request_id="b")])
     log.configure(telemetry(to="other", format="{request_id}"), str(tmp_path))
-    log.take([told(request_id="c")])
+    log.take([line(request_id="c")])
     log.configure(TelemetryPart(), str(tmp_path))
-    log.take([told(request_id="d")])
+    log.take([line(request_id="d")])
     asyncio.run(log.close())
     assert '"request_id":"a"' in file("log").splitlines()[0]
     assert (file("log").splitlines()[1:], file("other"), losses.counts()) == (["b"], "c\n", {"logs": 0})
@@ -87,12 +85,12 @@ def test_writers_that_have_ended_are_let_go(log: AccessLog, tmp_path: Path) -> N
 def test_a_signal_opens_it_anew(log: AccessLog, tmp_path: Path) -> None:
     log.reopen()
     log.configure(telemetry(to="log"), str(tmp_path))
-    log.take([told(request_id="a")])
+    log.take([line(request_id="a")])
     until(lambda: (tmp_path / "log").exists() and ids(tmp_path / "log") == ["a"])
     (tmp_path / "log").rename(tmp_path / "log.1")
     log.reopen()
     until((tmp_path / "log").exists)
-    log.take([told(request_id="b")])
+    log.take([line(request_id="b")])
     asyncio.run(log.close())
     assert (ids(tmp_path / "log.1"), ids(tmp_path / "log")) == (["a"], ["b"])
 
@@ -103,7 +101,7 @@ def test_a_fifo_that_nobody_reads_holds_neither_records_nor_the_end(
     os.mkfifo(tmp_path / "log")
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
     log.configure(telemetry(to="log", format="{request_id}" + "." * 50), str(tmp_path))
-    batch = [told()] * 100
+    batch = [line()] * 100
     slowest_s = 0.0
     for _ in range(2 * MOST_LINES // len(batch)):
         began_s = monotonic()
@@ -123,6 +121,6 @@ def test_a_fifo_that_nobody_reads_holds_neither_records_nor_the_end(
 def test_a_fifo_without_a_reader_is_told(log: AccessLog, losses: Losses, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     log.configure(telemetry(to="log"), str(tmp_path))
-    log.take([told()])
+    log.take([line()])
     until(lambda: losses.counts()["logs"] == 1)
     assert log.problem == "nobody reads it"

@@ -22,12 +22,12 @@ from understudy.proxy.telemetry.export.wire import Wire
 from tests.kit.certificates import Authority
 from tests.kit.collector import PROTOBUF, Answer, Collector, Seen, grpc_collector, http_collector, nobody
 from tests.proxy.telemetry.test_sender import measured
-from tests.proxy.telemetry.test_wire import spans
+from tests.proxy.telemetry.test_wire import everything
 
 WIRE = Wire({"service.name": "x"}, "understudy", "1", "")
-REQUEST = WIRE.request(spans())
+REQUEST = WIRE.enclosed(everything())
 METRICS = encoded(measured(1), WIRE)
-COUNT = len(spans())
+COUNT = len(everything())
 REFUSED = Outcome("connection refused", again=True)
 
 

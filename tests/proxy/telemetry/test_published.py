@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from understudy.proxy.rescue import RESCUES
-from understudy.proxy.telemetry.export.spans import CLIENT, SERVER, Span
 from understudy.proxy.telemetry.families import TABLE
-from understudy.proxy.telemetry.records import ToldFlag
+from understudy.proxy.telemetry.spans import CLIENT, SERVER
+from understudy.proxy.telemetry.told import ToldFlag
 
 from tests.kit import told
+from tests.kit.spans import Span
 from tests.kit.told import told_call, told_exchange
 
 from .test_spans import spans_of
@@ -92,7 +93,7 @@ def told_spans() -> list[Span]:
 SPANS = told_spans()
 SAID = [
     *((span, span.attributes) for span in SPANS),
-    *((span, event.alike.attributes) for span in SPANS for event in span.events),
+    *((span, event.attributes) for span in SPANS for event in span.events),
 ]
 
 
@@ -110,13 +111,11 @@ def test_every_attribute_is_published_or_ours() -> None:
 
 
 def test_every_event_is_published_or_ours() -> None:
-    names = {event.alike.name for span in SPANS for event in span.events}
+    names = {event.name for span in SPANS for event in span.events}
     assert len(names) == 4
     assert {name for name in names if not name.startswith("understudy.")} == EVENTS
-    evaluations = [event for span in SPANS for event in span.events if event.alike.name in EVENTS]
-    assert all(
-        event.alike.attributes.keys() >= {"feature_flag.key", "feature_flag.result.variant"} for event in evaluations
-    )
+    evaluations = [event for span in SPANS for event in span.events if event.name in EVENTS]
+    assert all(event.attributes.keys() >= {"feature_flag.key", "feature_flag.result.variant"} for event in evaluations)
 
 
 def test_a_value_is_listed_where_there_is_a_list() -> None:
@@ -137,17 +136,17 @@ def test_a_value_is_listed_where_there_is_a_list() -> None:
 @pytest.mark.parametrize("kind", [SERVER, CLIENT])
 def test_what_is_required_of_a_span_is_there(kind: int) -> None:
     """Save where there is none: an endpoint that was never chosen, the port and URL of a Unix socket."""
-    for span in (span for span in SPANS if span.alike.kind == kind):
+    for span in (span for span in SPANS if span.kind == kind):
         said, required = span.attributes, set(REQUIRED[kind])
         if kind == CLIENT and "server.address" not in said:
-            assert span.alike.error == "connect_failed"
+            assert span.error == "connect_failed"
             required = {"http.request.method"}
         elif said.get("network.transport") == "unix":
             required -= {"server.port", "url.full"}
-        if span.alike.error is not None:
+        if span.error is not None:
             required.add("error.type")
         assert said.keys() >= required, span
-        if kind == SERVER and span.alike.name.endswith("/v2/*"):
+        if kind == SERVER and span.name.endswith("/v2/*"):
             assert said["http.route"] == "/v2/*"
 
 

@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from understudy.proxy.telemetry.export import sender as sending
 from understudy.proxy.telemetry.export import senders
 from understudy.proxy.telemetry.export.metrics import Measured
 from understudy.proxy.telemetry.export.outcome import Outcome
-from understudy.proxy.telemetry.export.places import Places
 from understudy.proxy.telemetry.export.plan import Target
 from understudy.proxy.telemetry.export.senders import MetricSender, SpanSender
-from understudy.proxy.telemetry.export.spans import Spans
 from understudy.proxy.telemetry.export.wire import Wire
 from understudy.proxy.telemetry.family import Family, Point
 from understudy.proxy.telemetry.losses import Losses
+from understudy.proxy.telemetry.records import SpanBatch
 
+from tests.kit.spans import encoded, sent_of, spans_by, spans_in
 from tests.kit.told import told_exchange
 from tests.proxy.telemetry.test_spans import document
 
@@ -52,8 +51,7 @@ class Backend:
     @property
     def spans(self) -> list[int]:
         """Of each request."""
-        found = [ExportTraceServiceRequest.FromString(each) for each in self.sent]
-        return [len(each.resource_spans[0].scope_spans[0].spans) for each in found]
+        return [len(sent_of(each)) for each in self.sent]
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +72,14 @@ def losses() -> Losses:
     return Losses()
 
 
+def batch(exchanges: int = 1, request_id: str = "r1") -> SpanBatch:
+    """What a worker hands over of so many."""
+    spans = encoded(spans_by(document()), *[told_exchange(request_id=request_id)] * exchanges)
+    return SpanBatch(len(spans), b"".join(spans))
+
+
 def span_sender(losses: Losses, make: Callable[[], Callable[[bytes], Outcome]]) -> SpanSender:
-    return SpanSender(TARGET, losses, Wire({}, "u", "", ""), Spans(Places(document())), make)
+    return SpanSender(TARGET, losses, Wire({}, "u", "", ""), make)
 
 
 @pytest.fixture
@@ -93,12 +97,12 @@ def end(sender: SpanSender | MetricSender) -> None:
     assert sender.done.wait(10)
 
 
-def test_records_that_wait_leave_together(backend: Backend, losses: Losses, sender: SpanSender) -> None:
+def test_what_waits_leaves_together(backend: Backend, losses: Losses, sender: SpanSender) -> None:
     backend.held.clear()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     for _ in range(5):
-        sender.offer([told_exchange(), told_exchange(traced=False), "no record of ours"])
+        sender.offer(batch())
     backend.held.set()
     end(sender)
     assert backend.spans == [SPANS_EACH, 5 * SPANS_EACH]
@@ -107,39 +111,37 @@ def test_records_that_wait_leave_together(backend: Backend, losses: Losses, send
 
 
 @pytest.mark.parametrize(
-    ("bound", "value"), [("MOST_SPANS_AT_ONCE", 6), ("MOST_BYTES_AT_ONCE", 2 * senders.weight(told_exchange()))]
+    ("bound", "value"), [("MOST_SPANS_AT_ONCE", 6), ("MOST_BYTES_AT_ONCE", 2 * len(batch().encoded))]
 )
 def test_one_request_is_bounded(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     monkeypatch.setattr(senders, bound, value)
     backend.held.clear()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     for _ in range(5):
-        sender.offer([told_exchange()])
+        sender.offer(batch())
     backend.held.set()
     end(sender)
     assert backend.spans == [3, 6, 6, 3]
     assert losses.counts() == {"spans": 0}
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MOST_RECORDS", 4), ("MOST_BYTES", 4 * senders.weight(told_exchange()))])
 def test_what_waits_is_bounded_and_the_oldest_make_room(
-    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+    backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(senders, bound, value)
+    monkeypatch.setattr(senders, "MOST_BYTES", 4 * len(batch().encoded))
     backend.held.clear()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     for number in range(10):
-        sender.offer([told_exchange(request_id=f"r{number}")])
+        sender.offer(batch(request_id=f"r{number}"))
     assert losses.counts() == {"spans": 6 * SPANS_EACH}
     backend.held.set()
     end(sender)
-    kept = ExportTraceServiceRequest.FromString(backend.sent[-1]).resource_spans[0].scope_spans[0].spans
-    ids = [each.value.string_value for span in kept for each in span.attributes if each.key == "understudy.request_id"]
-    assert ids == ["r6", "r7", "r8", "r9"]
+    kept = [span.attributes["understudy.request_id"] for span in spans_in(backend.sent[-1])[::SPANS_EACH]]
+    assert kept == ["r6", "r7", "r8", "r9"]
     assert losses.counts() == {"spans": 6 * SPANS_EACH}
 
 
@@ -147,7 +149,7 @@ def test_what_may_be_taken_later_is_offered_again_and_nothing_is_lost(
     backend: Backend, losses: Losses, sender: SpanSender
 ) -> None:
     backend.says = [DOWN, DOWN, Outcome()]
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     for _ in range(3):
         backend.was_asked()
     end(sender)
@@ -159,7 +161,7 @@ def test_what_is_refused_is_lost_at_once_and_what_is_taken_in_part_in_part(
     backend: Backend, losses: Losses, sender: SpanSender
 ) -> None:
     backend.says = [Outcome("HTTP 400 Bad Request")]
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
@@ -171,7 +173,7 @@ def test_what_is_refused_is_lost_at_once_and_what_is_taken_in_part_in_part(
 
 def test_what_a_backend_takes_in_part_is_lost_in_part(backend: Backend, losses: Losses, sender: SpanSender) -> None:
     backend.says = [Outcome(rejected=2)]
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     end(sender)
     assert losses.counts() == {"spans": 2}
@@ -180,7 +182,7 @@ def test_what_a_backend_takes_in_part_is_lost_in_part(backend: Backend, losses: 
 
 def test_a_backend_that_asks_for_patience_gets_it(backend: Backend, losses: Losses, sender: SpanSender) -> None:
     backend.says = [Outcome("HTTP 429 Too Many Requests", again=True, after_s=0.3)]
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     begun = time.monotonic()
     backend.was_asked()
@@ -208,10 +210,10 @@ def test_patience_outlasts_what_was_lost_for_it(
         monkeypatch.setattr(module, "time", clock)
     backend.says = [Outcome("HTTP 503 Service Unavailable", again=True, after_s=0.4)]
     backend.held.clear()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     clock.off_s = sending.KEEP_S
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     begun = time.monotonic()
     backend.held.set()
     backend.was_asked()
@@ -225,7 +227,7 @@ def test_what_is_too_old_is_lost(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(senders, "KEEP_S", 0.0)
-    sender.offer([told_exchange(), told_exchange()])
+    sender.offer(batch(2))
     end(sender)
     assert backend.sent == []
     assert losses.counts() == {"spans": 2 * SPANS_EACH}
@@ -236,9 +238,9 @@ def test_the_end_has_a_deadline_and_what_hangs_then_is_lost_once(
 ) -> None:
     backend.held.clear()
     backend.says = [DOWN]
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     sender.stop(0.05)
     assert not sender.done.wait(0.2)
     assert sender.abandon() == 2 * SPANS_EACH
@@ -253,7 +255,7 @@ def test_an_end_within_a_pause_does_not_wait_for_it(
 ) -> None:
     monkeypatch.setattr(sending, "FIRST_PAUSE_S", 30.0)
     backend.says = [DOWN] * 9
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
     sender.stop(0.5)
     assert sender.done.wait(5)
@@ -262,24 +264,14 @@ def test_an_end_within_a_pause_does_not_wait_for_it(
 
 def test_a_reload_lets_the_former_one_send_what_it_holds(backend: Backend, losses: Losses, sender: SpanSender) -> None:
     backend.held.clear()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     backend.was_asked()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     sender.stop(10)
     backend.held.set()
     assert sender.done.wait(10)
     assert backend.spans == [SPANS_EACH, SPANS_EACH]
     assert losses.counts() == {"spans": 0}
-
-
-def test_a_record_that_makes_no_span_loses_its_request_and_no_more(
-    backend: Backend, losses: Losses, sender: SpanSender
-) -> None:
-    sender.offer([told_exchange(trace_id="nonsense")])
-    sender.offer([told_exchange()])
-    end(sender)
-    assert sum(backend.spans) + losses.counts()["spans"] == 2 * SPANS_EACH
-    assert losses.counts()["spans"] >= SPANS_EACH
 
 
 def measured(value: int, points: int = 2) -> Measured:

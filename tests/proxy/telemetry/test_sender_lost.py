@@ -13,16 +13,11 @@ from understudy.proxy.telemetry.export import senders
 from understudy.proxy.telemetry.export.exporters import sending
 from understudy.proxy.telemetry.export.outcome import Outcome
 from understudy.proxy.telemetry.export.over_http import MOST_PATIENCE_S
-from understudy.proxy.telemetry.export.places import Places
 from understudy.proxy.telemetry.export.senders import SpanSender
-from understudy.proxy.telemetry.export.spans import Spans
 from understudy.proxy.telemetry.export.wire import Wire
 from understudy.proxy.telemetry.losses import Losses
 
-from tests.kit.told import told_exchange
-
-from .test_sender import DOWN, SPANS_EACH, TARGET, Backend, end, measured, metric_sender, span_sender
-from .test_spans import document
+from .test_sender import DOWN, SPANS_EACH, TARGET, Backend, batch, end, measured, metric_sender, span_sender
 
 
 class Clock:
@@ -51,7 +46,7 @@ def test_an_exporter_that_cannot_be_made_loses_everything_and_says_why() -> None
 
     sender = span_sender(losses, broken)
     sender.start()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
     assert "no such certificate" in sender.health.warning()
@@ -60,10 +55,10 @@ def test_an_exporter_that_cannot_be_made_loses_everything_and_says_why() -> None
 def test_where_the_plan_has_a_problem_status_warns_before_the_first_loss_and_every_loss_is_counted() -> None:
     losses = Losses()
     target = replace(TARGET, problem="the header x-c has a line break")
-    sender = SpanSender(target, losses, Wire({}, "u", "", ""), Spans(Places(document())), partial(sending, target))
+    sender = SpanSender(target, losses, Wire({}, "u", "", ""), partial(sending, target))
     assert sender.health.warning().endswith("/v1/traces fails: the header x-c has a line break")
     sender.start()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
 
@@ -78,7 +73,7 @@ def test_where_no_thread_is_to_be_had_every_loss_is_counted_and_warned_of(monkey
     spans, metrics = span_sender(losses, lambda: backend), metric_sender(losses, backend)
     spans.start()
     metrics.start()
-    spans.offer([told_exchange()])
+    spans.offer(batch())
     metrics.offer(measured(1))
     assert losses.counts() == {"spans": SPANS_EACH, "metrics": 2}
     assert spans.health.warning().endswith("fails: can't start new thread")
@@ -94,7 +89,7 @@ def test_what_nobody_thought_of_is_warned_of_too() -> None:
 
     sender = span_sender(losses, lambda: broken)
     sender.start()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     end(sender)
     assert losses.counts() == {"spans": SPANS_EACH}
     assert sender.health.warning().endswith("fails: KeyError")
@@ -108,7 +103,7 @@ def test_no_backend_makes_more_lost_than_it_was_sent(rejected: int, lost: int) -
     backend.says = [Outcome(rejected=rejected)]
     sender = span_sender(losses, lambda: backend)
     sender.start()
-    sender.offer([told_exchange()])
+    sender.offer(batch())
     end(sender)
     assert losses.counts() == {"spans": lost}
 
@@ -126,7 +121,7 @@ def offered(backend: Backend, clock: Clock) -> int:
         patch.setattr(sender_module, "time", clock)
         patch.setattr(senders, "time", clock)
         sender._pause = clock.pause  # type: ignore[method-assign]
-        sender.offer([told_exchange()])
+        sender.offer(batch())
         sender.stop(1000.0)
         sender._run()
     return losses.counts()["spans"]

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from understudy.config.schema import Document, convert
 from understudy.proxy.rescue import RESCUES
-from understudy.proxy.telemetry.export.places import Places
-from understudy.proxy.telemetry.export.spans import CLIENT, SERVER, Span, Spans, count_of
-from understudy.proxy.telemetry.records import StreamTimes, ToldExchange, ToldFlag, ToldPair
+from understudy.proxy.telemetry.records import StreamTimes
+from understudy.proxy.telemetry.spans import CLIENT, SERVER
+from understudy.proxy.telemetry.told import ToldExchange, ToldFlag, ToldPair
 
 from tests.kit import told
+from tests.kit.spans import Span, encoded, read, spans_by
 from tests.kit.told import told_call, told_exchange
 
 BEGAN_NS = int(told.BEGAN_S * 1e9)
@@ -38,13 +39,11 @@ def document() -> Document:
     })  # fmt: skip
 
 
-SPANS = Spans(Places(document()), ["X-Tenant"])
+SPANS = spans_by(document(), ["X-Tenant"])
 
 
 def spans_of(record: ToldExchange) -> list[Span]:
-    found = SPANS.of(record)
-    assert len(found) == count_of(record)
-    return found
+    return read(encoded(SPANS, record))
 
 
 def one(**changes: Any) -> Span:
@@ -62,7 +61,7 @@ def test_an_exchange_is_one_trace_of_a_server_span_and_one_client_span_per_call(
     server, live, shadow = spans_of(told_exchange(parent_id="00f067aa0ba902aa", trace_state="a=b"))
     assert {span.trace_id.hex() for span in (server, live, shadow)} == {told.TRACE}
     assert {span.trace_state for span in (server, live, shadow)} == {"a=b"}
-    assert (server.alike.kind, live.alike.kind, shadow.alike.kind) == (SERVER, CLIENT, CLIENT)
+    assert (server.kind, live.kind, shadow.kind) == (SERVER, CLIENT, CLIENT)
     assert (server.parent_id.hex(), server.is_remote) == ("00f067aa0ba902aa", True)
     for span, own in ((live, "00f067aa0ba902b7"), (shadow, "00f067aa0ba902b8")):
         assert (span.span_id.hex(), span.parent_id, span.is_remote) == (own, server.span_id, False)
@@ -81,19 +80,19 @@ def test_times_are_those_of_the_calls() -> None:
     server, live, _ = spans_of(told_exchange())
     assert (server.start_ns, server.end_ns) == (BEGAN_NS, BEGAN_NS + 12_500_000)
     assert (live.start_ns, live.end_ns) == (BEGAN_NS + 500_000, BEGAN_NS + 12_000_000)
-    assert [(event.alike.name, event.time_ns - BEGAN_NS) for event in server.events] == [
+    assert [(event.name, event.time_ns - BEGAN_NS) for event in server.events] == [
         ("understudy.first_byte", 10_500_000), ("understudy.last_byte", 12_500_000),
     ]  # fmt: skip
-    assert [(event.alike.name, event.time_ns - BEGAN_NS) for event in live.events] == [
+    assert [(event.name, event.time_ns - BEGAN_NS) for event in live.events] == [
         ("understudy.first_byte", 10_000_000), ("understudy.last_byte", 12_000_000),
     ]  # fmt: skip
-    assert [event.alike.name for event in call(outcome="truncated").events] == ["understudy.first_byte"]
+    assert [event.name for event in call(outcome="truncated").events] == ["understudy.first_byte"]
     assert call(outcome="connect_failed", first_byte_ms=None, status=0).events == []
 
 
 def test_what_a_server_span_says() -> None:
     span = one(fields={"x-tenant": "blue", "x-logged": "for the access log alone"})
-    assert span.alike.name == "POST /v2/*"
+    assert span.name == "POST /v2/*"
     assert span.attributes == {
         "http.request.method": "POST", "url.scheme": "http", "url.path": "/v2/models/iris/infer",
         "client.address": "10.0.0.9", "network.protocol.version": "1.1", "network.local.port": 7080,
@@ -107,7 +106,7 @@ def test_what_a_server_span_says() -> None:
 
 def test_what_a_client_span_says() -> None:
     _, live, shadow = spans_of(told_exchange())
-    assert live.alike.name == "POST stable"
+    assert live.name == "POST stable"
     assert live.attributes == {
         "http.request.method": "POST", "url.full": "http://127.0.0.1:9001/v2/models/iris/infer",
         "server.address": "127.0.0.1", "server.port": 9001, "network.protocol.version": "1.1",
@@ -116,7 +115,7 @@ def test_what_a_client_span_says() -> None:
         "understudy.version": "7", "understudy.arm": "stable", "understudy.experiment": "ranker-v2",
         "understudy.outcome": "complete",
     }  # fmt: skip
-    assert shadow.alike.name == "POST next"
+    assert shadow.name == "POST next"
     rewritten = "https://127.0.0.1:9003/v3/models/iris-9/infer"
     assert (shadow.attributes["url.full"], shadow.attributes["understudy.role"]) == (rewritten, "shadow")
     assert "understudy.arm" not in shadow.attributes
@@ -135,19 +134,19 @@ def test_what_a_client_span_says() -> None:
     [("iris", "POST /v2/*"), ("one", "POST /one"), ("odd", "POST /[0-9]+"), ("any", "POST"), ("gone", "POST")],
 )
 def test_a_span_has_the_name_of_its_route_and_never_of_its_path(route: str, name: str) -> None:
-    assert one(route=route).alike.name == name
+    assert one(route=route).name == name
 
 
 def test_a_method_that_nobody_knows_is_no_name() -> None:
     span = one(method="BREW")
-    assert span.alike.name == "HTTP /v2/*"
+    assert span.name == "HTTP /v2/*"
     assert span.attributes["http.request.method"] == "_OTHER"
     assert span.attributes["http.request.method_original"] == "BREW"
 
 
 def test_a_request_that_could_not_be_read_is_a_span_without_what_it_was() -> None:
     span = one(method="", path="", route="", status=400, reason="bad_request", calls=[])
-    assert span.alike.name == "HTTP"
+    assert span.name == "HTTP"
     assert span.attributes["http.request.method"] == "_OTHER"
     absent = {"url.path", "http.route", "understudy.route", "understudy.backend", "http.request.method_original"}
     assert not absent & set(span.attributes)
@@ -175,15 +174,15 @@ def test_an_answer_that_streams_has_the_times_of_its_chunks() -> None:
 def test_every_flag_is_an_event_and_the_first_one_an_attribute() -> None:
     documented = ToldFlag("dogfood", "canary", "targeting_match", told.ABOUT)
     span = one(flags=[documented, ToldFlag("eu", "x", "split")])
-    events = [event for event in span.events if event.alike.name == "feature_flag.evaluation"]
-    assert [event.alike.attributes["feature_flag.key"] for event in events] == ["dogfood", "eu"]
-    assert events[1].alike.attributes == {
+    events = [event for event in span.events if event.name == "feature_flag.evaluation"]
+    assert [event.attributes["feature_flag.key"] for event in events] == ["dogfood", "eu"]
+    assert events[1].attributes == {
         "feature_flag.key": "eu", "feature_flag.result.variant": "x", "feature_flag.result.reason": "split",
         "feature_flag.provider.name": "understudy", "feature_flag.set.id": "iris", "feature_flag.version": "3",
     }  # fmt: skip
     assert span.attributes["feature_flag.key"] == "dogfood"
     assert span.attributes["feature_flag.result.reason"] == "targeting_match"
-    for said in (events[0].alike.attributes, span.attributes):
+    for said in (events[0].attributes, span.attributes):
         about = {name: value for name, value in said.items() if name.startswith("understudy.flag.")}
         assert about == {
             "understudy.flag.kind": "release", "understudy.flag.owner": "ranking",
@@ -201,7 +200,7 @@ def test_every_flag_is_an_event_and_the_first_one_an_attribute() -> None:
 )  # fmt: skip
 def test_what_is_an_error_of_a_server_span(status: int, reason: str, error: str | None) -> None:
     span = one(status=status, reason=reason)
-    assert span.alike.error == error == span.attributes.get("error.type")
+    assert span.error == error == span.attributes.get("error.type")
     assert span.attributes.get("http.response.status_code", 0) == status
     assert span.attributes["understudy.outcome"] == (reason or "complete")
 
@@ -216,14 +215,14 @@ def test_what_is_an_error_of_a_server_span(status: int, reason: str, error: str 
 )  # fmt: skip
 def test_what_is_an_error_of_a_client_span(status: int, outcome: str, error: str | None) -> None:
     span = call(status=status, outcome=outcome)
-    assert span.alike.error == error == span.attributes.get("error.type")
+    assert span.error == error == span.attributes.get("error.type")
 
 
 @pytest.mark.parametrize("outcome", ["complete", *RESCUES, "shadow_timeout", "shadow_error", "slow_shadow"])
 @pytest.mark.parametrize("status", [0, 200, 404, 503])
 def test_nothing_that_befalls_a_shadow_is_an_error(outcome: str, status: int) -> None:
     span = call(role="shadow", outcome=outcome, status=status)
-    assert span.alike.error is None
+    assert span.error is None
     assert "error.type" not in span.attributes
     assert span.attributes["understudy.outcome"] == outcome
 
@@ -233,8 +232,8 @@ def test_a_copy_that_was_not_sent_is_an_event_and_one_under_way_comes_later() ->
     under_way = told_call(role="shadow", outcome="pending")
     waiting = told_call(role="shadow", span_id="", outcome="pending")
     server, live = spans_of(told_exchange(calls=[told_call(), unsent, under_way, waiting]))
-    (event,) = (event for event in server.events if event.alike.name == "understudy.copy.dropped")
-    assert event.alike.attributes == {"understudy.backend": "next", "understudy.outcome": "budget_requests"}
+    (event,) = (event for event in server.events if event.name == "understudy.copy.dropped")
+    assert event.attributes == {"understudy.backend": "next", "understudy.outcome": "budget_requests"}
     assert event.time_ns == BEGAN_NS + 250_000
     assert live.attributes["understudy.role"] == "live"
     (late,) = spans_of(told_exchange(live_told=False, calls=[told_call(), told_call(role="shadow")]))

@@ -23,6 +23,9 @@ from understudy.proxy.telemetry.teller import SPANS_BEYOND_RATE, Teller
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
 
+from tests.kit.spans import spans_by
+from tests.proxy.telemetry.test_spans import document
+
 TRACES = Telemetry(traces=True, sample=0.0)
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 
@@ -40,7 +43,8 @@ def teller(
     waiting = Waiting(Wheel(loop))  # for nobody
     loop.close()
     counters = {} if counted is None else counted
-    return Teller(settings, random, lambda: b"5" * 16, lambda record: None, counters, waiting)
+    spans = spans_by(document())
+    return Teller(settings, random, lambda: b"5" * 16, lambda told, writer: None, spans, counters, waiting)
 
 
 def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
@@ -213,7 +217,7 @@ def test_what_is_written_is_what_is_told() -> None:
     log = {"sample": 0.5, "errors": False, "headers": ["b", "X-C"]}
     assert compiled(otlp={}, traces=written, access_log=log) == Telemetry(
         traces=True, sample=0.2, errors=False, slow=2.0, over_p99=True, spans_per_s=250.0, link=True, log=True,
-        log_sample=0.5, log_errors=False, fields=("x-a", "b", "x-c"),
+        log_sample=0.5, log_errors=False, fields=("x-a", "b", "x-c"), traced_fields=("x-a", "b"),
     )  # fmt: skip
     assert compiled(otlp={}, traces={"slow": "0s"}) == compiled(otlp={}), "0: none"
     assert compiled(access_log={}) == Telemetry(traces=False, log=True, log_sample=1.0, log_errors=True)
