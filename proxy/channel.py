@@ -21,7 +21,8 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(64 * array.array("i").itemsize)
 
 
 class Channel:
-    """One end. Mutable state: frames not yet taken by the socket, bytes not yet a whole frame, descriptors received.
+    """One end. Mutable state: frames not yet taken by the socket, bytes received that are not yet a whole frame, how
+    many are missing for it, descriptors received.
 
     `on_frame` is called with each payload, `on_close` once: the peer has gone, or broke the framing.
     """
@@ -30,7 +31,7 @@ class Channel:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        on_frame: Callable[[bytes], None],
+        on_frame: Callable[[memoryview], None],
         on_close: Callable[[], None],
     ) -> None:
         """Takes the socket over; it is non-blocking from now on."""
@@ -41,7 +42,8 @@ class Channel:
         self._on_close = on_close
         self._unsent: deque[tuple[memoryview, int | None]] = deque()  # with descriptors of our own
         self._unsent_bytes = 0
-        self._received = bytearray()
+        self._received: list[bytes] = []
+        self._missing = 4  # bytes, of the head of a frame or of all of it
         self._descriptors: deque[int] = deque()
         self._open = True
         loop.add_reader(sock, self._readable)
@@ -147,24 +149,30 @@ class Channel:
             if not data:
                 self.close()
                 return
-            self._received += data
-            self._deliver()
-            if not self._open:
+            self._deliver(data)
+            if not self._open or len(data) < READ_BYTES:  # if more has come meanwhile, the loop says so
                 return
 
-    def _deliver(self) -> None:
-        received = self._received
-        start = 0
+    def _deliver(self, data: bytes) -> None:
+        """Hand the payloads of whole frames over, as views: a copy is new memory, whose pages cost more than it."""
+        self._received.append(data)
+        self._missing -= len(data)
+        if self._missing > 0:
+            return
+        received = memoryview(data if len(self._received) == 1 else b"".join(self._received))
+        start, self._missing = 0, 4
         try:
             while self._open and len(received) - start >= 4:
-                size = int.from_bytes(received[start : start + 4], "big")
-                if size > MAX_FRAME_BYTES:
+                size = 4 + int.from_bytes(received[start : start + 4], "big")
+                if size > 4 + MAX_FRAME_BYTES:
                     self.close()
                     return
-                if len(received) - start - 4 < size:
+                if len(received) - start < size:
+                    self._missing = size
                     break
-                payload = bytes(received[start + 4 : start + 4 + size])
-                start += 4 + size
+                payload, start = received[start + 4 : start + size], start + size
                 self._on_frame(payload)
         finally:  # a frame over which `on_frame` stumbles must not come again
-            del received[:start]
+            rest = bytes(received[start:])
+            self._received = [rest] if rest else []
+            self._missing -= len(rest)

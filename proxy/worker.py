@@ -77,7 +77,7 @@ class Worker:
                 case _:
                     assert_never(order)
 
-    def _on_frame(self, payload: bytes) -> None:
+    def _on_frame(self, payload: memoryview) -> None:
         self._orders.put_nowait(messages.decode_order(payload))
 
     def _keep(self, listener: str, sock: socket.socket) -> None:

@@ -123,7 +123,7 @@ class WorkerProcess:
         """End it at once. Its death is told by `on_death`, as any other."""
         self._process.kill()
 
-    def _on_frame(self, payload: bytes) -> None:
+    def _on_frame(self, payload: memoryview) -> None:
         self.silent_ticks = 0
         try:
             notice = messages.decode_notice(payload)

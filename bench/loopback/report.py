@@ -75,6 +75,7 @@ TITLES = {
     "pairs": "Of it, control and the worker apart",
     "traced": "The same with 1 % of traces exported by OTLP: 1 KiB POST, 32 connections",
     "exported": "Every exchange a trace: 1 KiB POST at a constant rate, and what is lost",
+    "exported-hung": "Of it, with a collector that never answers beside one that does",
     "exported-apart": "Of it, with control on the load's core",
     "exported-whole": "5,000 spans a second: every exchange told and exported",
     "deciding": "Five flags and a split: 1 KiB POST, 32 connections",

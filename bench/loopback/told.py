@@ -45,6 +45,11 @@ def spans_lost(subject: Subject, each: int) -> int:
     return int(lost.get("spans", 0)) + int(lost.get("spans_beyond_rate", 0)) + each * int(status["records_dropped"])
 
 
+def version(subject: Subject) -> int:
+    """That of the configuration by which Understudy serves."""
+    return int(json.loads(_get(subject, "/status"))["config"]["version"])
+
+
 def _get(subject: Subject, path: str) -> str:
     connection = http.client.HTTPConnection(HOST, subject.admin, timeout=TIMEOUT_S)
     try:

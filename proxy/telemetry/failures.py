@@ -34,8 +34,9 @@ class Failures:
 
     def take(self, worker: int, records: Records) -> None:
         """Keep what a worker tells."""
-        when = now_text()
-        self.last.extend(Failure(when, each) for each in records.failures)
+        if records.failures:
+            when = now_text()
+            self.last.extend(Failure(when, each) for each in records.failures)
         self._dropped[worker] = records.dropped
 
     def retire(self, worker: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 
 class FailedExchange(msgspec.Struct, array_like=True, gc=False):
@@ -91,21 +91,21 @@ class ShadowLine(msgspec.Struct, gc=False):
     total_ms: float | None
 
 
-class Line(msgspec.Struct, gc=False):
+class Line(msgspec.Struct, gc=False, kw_only=True):
     """A line of the access log, in the order of JSON; what is UNSET is left out. Sizes are bytes of bodies."""
 
     time: str
     request_id: str
-    trace_id: str | UnsetType
+    trace_id: str | UnsetType = UNSET
     method: str
     path: str
     http_version: str
     status: int
     reason: str
     route: str
-    flags: dict[str, str] | UnsetType
-    experiment: str | UnsetType
-    arm: str | UnsetType
+    flags: dict[str, str] | UnsetType = UNSET
+    experiment: str | UnsetType = UNSET
+    arm: str | UnsetType = UNSET
     backend: str
     version: str
     endpoint: str
@@ -115,11 +115,11 @@ class Line(msgspec.Struct, gc=False):
     response_bytes: int
     client: str
     resent: int
-    shadows: list[ShadowLine] | UnsetType
-    time_to_first_token_ms: float | UnsetType | None
-    time_per_output_chunk_ms: float | UnsetType | None
-    output_chunks: int | UnsetType
-    headers: dict[str, str] | UnsetType  # all that were told: the access log may name fewer
+    shadows: list[ShadowLine] | UnsetType = UNSET
+    time_to_first_token_ms: float | UnsetType | None = UNSET
+    time_per_output_chunk_ms: float | UnsetType | None = UNSET
+    output_chunks: int | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET  # all that were told: the access log may name fewer
 
 
 class SpanBatch(msgspec.Struct, array_like=True, gc=False):

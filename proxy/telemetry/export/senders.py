@@ -16,7 +16,7 @@ from .plan import Target
 from .sender import KEEP_S, Load, Sender
 from .wire import Wire
 
-MOST_BYTES: Final = 48 << 20
+MOST_BYTES: Final = 16 << 20
 MOST_SPANS_AT_ONCE: Final = 2_000  # some 1.5 MiB as OTLP: collectors take 4 MiB over gRPC, and a request costs 1.4 ms
 MOST_BYTES_AT_ONCE: Final = 3 << 20  # likewise
 MOST_POINTS_AT_ONCE: Final = 2_000  # some 1 MiB; 3.5 with the most buckets that one may have

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 import pytest
+from understudy.proxy import messages
 from understudy.proxy.telemetry.record_sheet import BATCH, BATCH_BYTES, MOST_WAITING, ROW, RecordSheet
 from understudy.proxy.telemetry.records import FailedExchange
 from understudy.proxy.telemetry.spans import Spans
 
+from tests.kit.lines import rich, told
 from tests.kit.spans import Span, read, spans_by
 from tests.kit.told import told_call, told_exchange
 
@@ -54,6 +56,16 @@ def test_each_exchange_becomes_what_it_is_told_for_and_nothing_else(writer: Span
     assert batch.count == 2 * EACH + 1, "and the late copy's"
     assert sheet.take() == ([], [], None)
     assert len(sheet) == sheet.dropped == 0
+
+
+def test_control_understands_all_of_it(writer: Spans) -> None:
+    sheet = RecordSheet()
+    sheet.offer(FAILED)
+    sheet.tell(rich(), writer)
+    sheet.tell(told(), writer)
+    notice = messages.Records(*sheet.take(), dropped=3)
+    assert len(notice.lines) == 2
+    assert messages.decode_notice(messages.encode(notice)) == notice
 
 
 def test_spans_are_made_some_at_a_time_and_of_what_is_left_when_it_is_taken(writer: Spans) -> None:
