@@ -247,7 +247,12 @@ class Account(Progress):
         try:
             if not self.server_span_id:
                 self.server_span_id = teller.span_id()
-            teller.tell(telling.exchange(self, _now()) if late is None else telling.late(self, late))
+            if late is not None:
+                teller.tell(telling.late(self, late))
+            elif self.copies:
+                teller.tell(telling.exchange(self, _now()))
+            else:
+                teller.tell(self)  # nothing of it changes any more: it is gathered with others, which costs half
         except Exception:  # it must not keep the exchange from ending
             log.exception("route %s: an exchange cannot be told of", self.end.route.name)
 

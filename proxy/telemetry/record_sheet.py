@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from . import telling
+from .account import Account
 from .lines import line_of
 from .records import FailedExchange, Line, SpanBatch
 from .spans import Spans
@@ -36,7 +38,7 @@ class RecordSheet:
         self.dropped = 0
         self.full: Callable[[], None] = _nobody  # called when a batch is together
         self.row = ROW
-        self.told: list[ToldExchange] = []
+        self.told: list[Account | ToldExchange] = []
         self._writer: Spans | None = None  # of what was told last
         self._failures: list[FailedExchange] = []
         self._lines: list[Line] = []
@@ -57,8 +59,9 @@ class RecordSheet:
             self._failures.append(failure)
             self._look()
 
-    def tell(self, told: ToldExchange, writer: Spans) -> None:
-        """Likewise the exchange's spans, which this one makes, and its line of the access log."""
+    def tell(self, told: Account | ToldExchange, writer: Spans) -> None:
+        """Likewise the exchange's spans, which this one makes, and its line of the access log. An account is one that
+        nobody changes any more."""
         if len(self) >= MOST_WAITING:
             self.dropped += 1
             return
@@ -84,14 +87,15 @@ class RecordSheet:
         writer = self._writer
         if writer is None:
             return
-        for told in self.told:
+        for each in self.told:
             spans: list[bytes] = []
             try:
+                told = each if isinstance(each, ToldExchange) else telling.exchange(each, 0.0)
                 writer.add(told, spans)
                 if told.logged:
                     self._lines.append(line_of(told))
             except Exception:
-                log.exception("route %s: an exchange cannot be told of", told.route)
+                log.exception("an exchange cannot be told of")
                 self.dropped += 1
                 continue
             if spans:

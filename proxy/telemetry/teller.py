@@ -49,7 +49,7 @@ class Teller:
 
     def __init__(
         self, settings: Telemetry, random: Callable[[], float], span_id: Callable[[], bytes],
-        tell: Callable[[ToldExchange, Spans], None], spans: Spans, counters: dict[str, int], waiting: Waiting,
+        tell: Callable[[Account | ToldExchange, Spans], None], spans: Spans, counters: dict[str, int], waiting: Waiting,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._random = random
@@ -122,6 +122,6 @@ class Teller:
         if traced or logged:
             self.tell(telling.refusal(traced, logged, context, failure, status, id, client, port))
 
-    def tell(self, told: ToldExchange) -> None:
-        """Have control told of it."""
+    def tell(self, told: Account | ToldExchange) -> None:
+        """Have control told of what was gathered of an exchange, or is to be of one that is over."""
         self._tell(told, self._spans)

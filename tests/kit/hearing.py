@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from understudy.proxy.telemetry.telling import exchange
 from understudy.proxy.telemetry.told import ToldExchange
 
 from .configured import Options, Proxy, configured, document
@@ -38,9 +39,9 @@ class Told:
 
     def take(self) -> list[ToldExchange]:
         """All so far."""
-        told = self._proxy.plane.stats.records.told
-        self.exchanges += told
-        told.clear()
+        waiting = self._proxy.plane.stats.records.told
+        self.exchanges += [each if isinstance(each, ToldExchange) else exchange(each, 0.0) for each in waiting]
+        waiting.clear()
         return self.exchanges
 
     async def exchange(self, number: int = 1, within_s: float = 5.0) -> ToldExchange:
