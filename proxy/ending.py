@@ -2,7 +2,7 @@
 
 Three ask whether an exchange failed. The list of the last failures has what went wrong (`went_wrong`): a backend's own
 500 is an answer like any other. Traces and the access log take that in, too (`is_failure`). A SERVER span has an error
-where a failure was not the client's doing, as OpenTelemetry has it (`telemetry/export/spans.py`).
+where a failure was not the client's doing, as OpenTelemetry has it (`telemetry/spans.py`).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +42,13 @@ def runs_on(pid: int, core: int) -> bool:
 
 
 def cpu_ns(pids: list[int]) -> int:
-    """Processor time of all threads of these processes, nanoseconds (user and system). Raises BenchError."""
+    """Processor time of all threads that these processes have, nanoseconds (user and system). Raises BenchError."""
     total = 0
     for pid in pids:
         try:
             for task in (PROC / str(pid) / "task").iterdir():
-                total += int((task / "schedstat").read_text().split()[0])
+                with suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+                    total += int((task / "schedstat").read_text().split()[0])
         except OSError as gone:
             raise BenchError(f"process {pid} ended during a measurement") from gone
     return total

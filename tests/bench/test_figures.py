@@ -85,10 +85,8 @@ def test_every_target_finds_its_figure_in_what_the_scenarios_measure() -> None:
         "traced": figures(cpu_us_per_request=20.0) | {"none drawn": {"over_untraced_us": 1.0}},
         "exported-apart": {"all traced": {"p99_ratio_estimate": 1.0}},
         "exported-whole": {"all traced": {"p99_ratio_estimate": 1.0}},
-        "exported": {
-            "all traced": {"p99_ratio_estimate": 1.0, "steady_lost": 1.0, "peak_uncounted": 1.0},
-            "hung": {"p99_ratio_estimate": 1.0, "rise_mib": 1.0},
-        },
+        "exported": {"all traced": {"p99_ratio_estimate": 1.0, "steady_lost": 1.0, "peak_uncounted": 1.0}},
+        "exported-hung": {"hung": {"p99_ratio_estimate": 1.0, "rise_mib": 1.0}},
         "pairs": figures(control_us_per_pair=1.0),
         "deciding": figures(over_plain_us=1.0),
         "memory": figures(alone_after_load_mib=1.0, idle_kib_per_connection=1.0),
