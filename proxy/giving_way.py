@@ -22,7 +22,7 @@ PIECE_S: Final = 0.001
 """So long control works at something large before whatever else waits for its loop, or for the core, gets a turn."""
 
 COLLECT_BEYOND: Final = 50_000
-"""Containers that are new since the last collection, some 10 MiB. 3,000 exchanges a second have 15,000 in waiting."""
+"""Containers that are new since the last collection, some 10 MiB."""
 
 Found = TypeVar("Found")
 Step = TypeVar("Step")
@@ -43,8 +43,8 @@ def give_way() -> None:
 def collect_rarely() -> None:
     """Leave what lives now out of all collections, and collect again only where something grows.
 
-    Records wait half a second until they are exported, in tens of thousands of lists and none of them in a cycle: by
-    default the collector looks at them several times a second, for 2 to 25 ms, and no worker gets the core meanwhile.
+    What workers tell waits in many containers and in no cycle: by default the collector looks at them several times a
+    second, for 2 to 25 ms, and no worker gets the core meanwhile.
     """
     gc.collect()
     gc.freeze()

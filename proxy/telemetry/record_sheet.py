@@ -95,7 +95,7 @@ class RecordSheet:
                 if told.logged:
                     self._lines.append(line_of(told))
             except Exception:
-                log.exception("an exchange cannot be told of")
+                log.exception("route %s: an exchange cannot be told of", _route(each))
                 self.dropped += 1
                 continue
             if spans:
@@ -109,6 +109,10 @@ class RecordSheet:
     def _look(self) -> None:
         if len(self) >= BATCH or self._bytes >= BATCH_BYTES:
             self.full()
+
+
+def _route(told: Account | ToldExchange) -> str:
+    return told.route if isinstance(told, ToldExchange) else told.end.route.name
 
 
 def _nobody() -> None:

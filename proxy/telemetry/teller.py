@@ -1,7 +1,7 @@
 """Of which exchanges control is told: drawn at the head, decided at the end of the live exchange, within a rate.
 
 Compiled with the data plane, since every request passes here where anything is told at all. account.py keeps what there
-is to tell until the copies are over; telling.py makes the record, for those alone that are told.
+is to tell until the copies are over; telling.py gathers it, for those alone that are told.
 """
 
 from __future__ import annotations

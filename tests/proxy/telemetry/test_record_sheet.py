@@ -129,5 +129,5 @@ def test_an_exchange_of_which_no_span_can_be_made_is_lost_counted_and_no_other(
         sheet.tell(told_exchange(request_id=request_id, trace_id=trace_id), writer)
     with caplog.at_level(logging.ERROR):
         assert ids(spans_in(sheet)) == ["a", "c"]
-    assert "an exchange cannot be told of" in caplog.text
+    assert "route iris: an exchange cannot be told of" in caplog.text
     assert sheet.dropped == 1
