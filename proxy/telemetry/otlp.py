@@ -1,7 +1,7 @@
 """The parts of OTLP's messages (opentelemetry-proto) as bytes. Compiled: workers make spans of them, control metrics.
 
 The SDK's own encoder builds a message object for every attribute, which costs some 70 us a span.
-tests/proxy/telemetry/test_otlp.py holds this one to it.
+tests/proxy/telemetry/test_wire.py holds this one to it.
 """
 
 from __future__ import annotations
