@@ -54,6 +54,7 @@ COMPILED = (
     "proxy/rescue.py",
     "proxy/shadow.py",
     "proxy/telemetry/account.py",
+    "proxy/telemetry/attributes.py",
     "proxy/telemetry/count.py",
     "proxy/telemetry/lines.py",
     "proxy/telemetry/otlp.py",

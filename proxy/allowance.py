@@ -17,7 +17,8 @@ class Allowance:
     def left(self, now: float) -> float:
         """What may be taken now; below 0 where something is owed."""
         if now > self._at:
-            self._left = min(self.burst, self._left + (now - self._at) * self.rate_per_s)
+            left = self._left + (now - self._at) * self.rate_per_s
+            self._left = left if left < self.burst else self.burst
             self._at = now
         return self._left
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
@@ -48,15 +49,22 @@ class Channel:
         self._open = True
         loop.add_reader(sock, self._readable)
 
-    def send(self, payload: bytes, descriptor: int | None = None) -> bool:
-        """Send a frame, now or as soon as the peer reads. The descriptor may be closed when this returns.
+    def send(self, payload: bytes | bytearray, descriptor: int | None = None) -> bool:
+        """Send a frame, now or as soon as the peer reads. Payload and descriptor may be used again when this returns.
 
         Returns False when the channel is closed; a peer that leaves 64 MiB unread is taken for dead.
         """
         if not self._open:
             return False
-        frame = len(payload).to_bytes(4, "big") + payload
-        self._unsent.append((memoryview(frame), None if descriptor is None else os.dup(descriptor)))
+        head = len(payload).to_bytes(4, "big")
+        sent = 0
+        if not self._unsent and descriptor is None:
+            with contextlib.suppress(OSError):  # which the next attempt meets too
+                sent = self._sock.sendmsg((head, payload))
+            if sent == 4 + len(payload):
+                return True
+        frame = memoryview(head + payload)[sent:]
+        self._unsent.append((frame, None if descriptor is None else os.dup(descriptor)))
         self._unsent_bytes += len(frame)
         if len(self._unsent) == 1:
             self._writable()
@@ -69,7 +77,7 @@ class Channel:
         """The peer reads too slowly: what may be lost or sent later should be."""
         return self._unsent_bytes > DROP_ABOVE_BYTES
 
-    def offer(self, payload: bytes) -> bool:
+    def offer(self, payload: bytes | bytearray) -> bool:
         """Send a frame that may be lost; False when it was, because the peer reads too slowly."""
         return not self.congested and self.send(payload)
 

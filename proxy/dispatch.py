@@ -22,14 +22,15 @@ from .opening import Waiter
 from .outgoing import outgoing_authority, rewritten_json, trace_headers
 from .pool import LimitReached
 from .rescue import RESCUES
+from .telemetry.account import Attempt
 
 if TYPE_CHECKING:
     from ..config.snapshot import Backend, Route
     from .http1.downstream import ServerConnection
     from .plane import DataPlane
     from .pool import BackendPool, Target
-    from .telemetry.account import Account
     from .telemetry.count import CallTally
+    from .telemetry.teller import Teller
 
 _now: Final = monotonic
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"})
@@ -43,13 +44,17 @@ class Dispatch(Exchange, Caller, Waiter):
     each; `_backend`, the one that was chosen, as this exchange's snapshot has it, and `_pool`, where it has a place;
     `target` and `_call`, the call under way; `_tried`, the targets that could not be reached; `_asked`, when a
     connection was asked for first or a place refused, monotonic, 0 before; `_settled`, once its answer is decided
-    without the backend, and `_over`, at its end; `account`, where control may be told of it.
+    without the backend, and `_over`, at its end.
+
+    Where control may be told of it: `teller`, who decides that, and what it `drew` at the head; how the request came
+    (`port`, `minor` version); the status that the backend `answered_with`, 0 before; the `attempts` that failed.
     """
 
     __slots__ = (
         "_asked", "_awaited", "_backend", "_backends", "_call", "_client", "_config", "_entered", "_intake",
-        "_mirrored", "_over", "_plane", "_pool", "_pools", "_resent", "_route", "_settled", "_skipped", "_spans",
-        "_stats", "_tasks", "_timer", "_tried", "_upgrade", "account", "target",
+        "_mirrored", "_over", "_plane", "_pool", "_pools", "_resent", "_route", "_settled", "_skipped",
+        "_stats", "_tasks", "_timer", "_tried", "_upgrade", "answered_with", "attempts", "drew", "minor", "port",
+        "spans", "target", "teller",
     )  # fmt: skip
 
     def __init__(
@@ -60,7 +65,7 @@ class Dispatch(Exchange, Caller, Waiter):
         self._plane = plane
         self._client: Client | None = client
         self._route = route
-        self._spans = spans
+        self.spans = spans
         self._upgrade = upgrade
         self._config = plane.version
         self._mirrored: Mirrored | None = None
@@ -73,7 +78,12 @@ class Dispatch(Exchange, Caller, Waiter):
         self._call: Call | None = None
         self._pool: BackendPool | None = None
         self.target: Target | None = None
-        self.account: Account | None = None
+        self.teller: Teller | None = None
+        self.drew = 0
+        self.port = client.port
+        self.minor = 1
+        self.answered_with = 0
+        self.attempts: list[Attempt] | None = None
         self._tried: list[Target] = []
         self._asked = 0.0
         self._resent = False
@@ -134,7 +144,7 @@ class Dispatch(Exchange, Caller, Waiter):
 
     def _begin_copies(self, mirrored: Mirrored, over: bool) -> None:
         """Where they have not begun yet. `over`: live ended before they could, for a limit was reached, say."""
-        mirrored.begin(self, self._asked, self._spans, self.account is not None and self.account.teller.link, over)
+        mirrored.begin(self, self._asked, self.spans, self.teller is not None and self.teller.link, over)
 
     def connected(self, call: Call, target: Target) -> None:
         """A connection is there: send the request, as much of it as is at hand, and read the answer meanwhile."""
@@ -163,7 +173,7 @@ class Dispatch(Exchange, Caller, Waiter):
         elif intake is not None:
             content, ended = intake.release(), intake.ended
             intake.mirrored = mirrored = self._mirrored
-        own = trace_headers(self._spans, self._spans.span_id)
+        own = trace_headers(self.spans, self.spans.span_id)
         fields: Fields | None = None  # that copies send, too
         if self._mirrored is not None:
             fields = self._mirrored.fields
@@ -221,10 +231,11 @@ class Dispatch(Exchange, Caller, Waiter):
 
     def _ask_again(self, target: Target | None, failure: Failure) -> None:
         """The call is made once more, as a span of its own."""
-        if self.account is not None:
-            endpoint = None if target is None else target.endpoint
-            self.account.again(self._asked, endpoint, failure.reason)
-        self._spans.span_id = self._plane.span_id()
+        if self.teller is not None:
+            endpoint, attempts = None if target is None else target.endpoint, self.attempts or []
+            asked = attempts[-1].ended if attempts else self._asked
+            self.attempts = [*attempts, Attempt(self.spans.span_id, endpoint, asked, _now(), failure.reason)]
+        self.spans.span_id = self._plane.span_id()
 
     def _released(self) -> CallTally:
         """Give everything back; return where the exchange is counted."""

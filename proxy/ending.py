@@ -84,6 +84,12 @@ class Ending:
         target = self.target or self.tried
         return None if target is None else target.endpoint
 
+    @property
+    def endpoint_label(self) -> str:
+        """How it is named; "" for none."""
+        target = self.target or self.tried
+        return "" if target is None else target.endpoint_label
+
     def outcome(self, backend: str) -> Outcome:
         """What filters hear of it."""
         first_byte_ms = self.first_byte_s * 1000 if self.first_byte else None

@@ -92,5 +92,6 @@ Order: TypeAlias = Socket | Build | Swap | Discard | Drain
 Notice: TypeAlias = Built | Serving | Report | Records | Drained
 
 encode = msgspec.msgpack.Encoder().encode
+encode_into = msgspec.msgpack.Encoder().encode_into
 decode_order = msgspec.msgpack.Decoder(Order).decode
 decode_notice = msgspec.msgpack.Decoder(Notice).decode

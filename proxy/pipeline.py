@@ -189,8 +189,7 @@ class LiveExchange(Dispatch):
             self._tokens = clock_of(response, self._first_byte)
         if self._mirrored is not None:
             self._mirrored.live_answered(len(response.content), self._first_byte)
-        if self.account is not None:
-            self.account.status = response.status
+        self.answered_with = response.status
         if response.ended:
             self._call = None
             self._answered = self._first_byte
@@ -220,8 +219,7 @@ class LiveExchange(Dispatch):
         self._status = response.status
         if self._mirrored is not None:
             self._mirrored.live_answered(len(first), self._first_byte)
-        if self.account is not None:
-            self.account.status = response.status
+        self.answered_with = response.status
         response.append(b"x-request-id", self.id)
         if self._client is not None and self._call is not None:
             self._client.tunnel(response, self._call, first)
@@ -358,8 +356,8 @@ class LiveExchange(Dispatch):
         if mirrored is not None:
             self._begin_copies(mirrored, True)
             copies = mirrored.live_over(end)
-        if self.account is not None:
-            self.account.close(self, end, stats, mirrored, copies)
+        if self.teller is not None:
+            self.teller.close(self, end, stats, mirrored, copies)
         if self._route.chain.complete:
             complete(self, self._route, self._entered, self._skipped, end.outcome(self.backend))
         client = self._client

@@ -213,7 +213,7 @@ class DataPlane:
         if settings is None:
             return None
         spans = Spans(Places(snapshot), settings.traced_fields)
-        return Teller(settings, self.rng.random, self.span_id, stats.records.tell, spans, stats.counters, self.waiting)
+        return Teller(settings, self.rng.random, self.span_id, stats.records, spans, stats.counters, self.waiting)
 
     def _apply_mirrors(self, snapshot: Snapshot) -> None:
         former = {(lane.route, lane.shadow.backend.name): lane for lanes in self.lanes.values() for lane in lanes}

@@ -49,8 +49,8 @@ class Target:
     """
 
     __slots__ = (
-        "address", "connecting", "context", "down_until", "endpoint", "failures", "gone", "idle", "in_flight", "label",
-        "open", "pool", "unclaimed",
+        "address", "connecting", "context", "down_until", "endpoint", "endpoint_label", "failures", "gone", "idle",
+        "in_flight", "label", "open", "pool", "unclaimed",
     )  # fmt: skip
 
     def __init__(self, pool: BackendPool, endpoint: Endpoint, address: str) -> None:
@@ -58,6 +58,7 @@ class Target:
         self.endpoint = endpoint
         self.address = address
         self.context: ssl.SSLContext | None = None  # of TLS
+        self.endpoint_label = endpoint.label
         self.label = endpoint.label if address in (endpoint.host, "") else f"{endpoint.label} ({address})"
         self.idle: list[ClientConnection] = []
         self.open = 0

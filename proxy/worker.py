@@ -45,6 +45,7 @@ class Worker:
         self._sockets: dict[str, socket.socket] = {}
         self._next: Snapshot | None = None
         self._dropped_told = 0
+        self._frame = bytearray()  # used again and again: the pages of new memory cost more than what is put there
         self._stats.records.full = self._offer_records
         self._stats.pairs.full = self._offer_records
         self._grace_s = 25.0
@@ -167,7 +168,8 @@ class Worker:
         dropped = records.dropped + sheet.dropped
         if not waiting and not pairs and dropped == self._dropped_told:
             return
-        if self._channel.offer(messages.encode(messages.Records(*told, pairs, dropped))):
+        messages.encode_into(messages.Records(*told, pairs, dropped), self._frame)
+        if self._channel.offer(self._frame):
             self._dropped_told = dropped
         else:
             records.dropped += waiting

@@ -1,7 +1,7 @@
 """What a chain of filters and a copy add to one exchange, with no socket beneath: plain, mirrored, or the full chain.
 
-`python -m bench.micro.chain plain|mirror|full [COUNT] [off|0|0.01|1]` prints microseconds per exchange; the last is the
-share of traces that is sampled, `off` where nothing is traced at all.
+`python -m bench.micro.chain plain|mirror|full [COUNT] [off|0|0.01|1] [SPANS_PER_S]` prints microseconds per exchange;
+then the share of traces that is sampled, `off` where nothing is traced at all, and the spans a second that are told.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def warm(plane: DataPlane, pool: BackendPool) -> ClientConnection:
     return connection
 
 
-async def main(name: str, count: int = 100_000, traces: str = "off") -> None:
+async def main(name: str, count: int = 100_000, traces: str = "off", rate: str = "6000") -> None:
     """Run `count` exchanges of users who come and go."""
     backends = {
         each: {"endpoints": [f"http://127.0.0.1:{port}"], "version": each, "keep_alive": "1h"}
@@ -60,7 +60,7 @@ async def main(name: str, count: int = 100_000, traces: str = "off") -> None:
     route = {"name": "iris", "match": {"path_prefix": "/"}, "backend": "stable", "filters": CHAINS[name]}
     listeners = {"ingress": {"bind": "127.0.0.1:7080"}}
     plane = DataPlane(asyncio.get_running_loop(), Stats())
-    telemetry = {} if traces == "off" else {"otlp": {}, "traces": {"sample": float(traces)}}
+    telemetry = {} if traces == "off" else {"otlp": {}, "traces": {"sample": float(traces), "rate": float(rate)}}
     document = convert({"listeners": listeners, "backends": backends, "routes": [route], "telemetry": telemetry})
     snapshot = compile_snapshot(document, plane.services, version=1, workers=1, base="/")
     plane.apply(snapshot)
@@ -91,4 +91,4 @@ def answer(connections: tuple[ClientConnection, ...], data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, *sys.argv[3:4]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, *sys.argv[3:5]))

@@ -205,7 +205,7 @@ class ServerConnection(AnswerWriter):
         exchange = plane.open(self, request, started, spans, head.upgrade)
         self.exchange = exchange
         if plane.teller is not None:
-            exchange.account = plane.teller.open(spans, self.trusted, self.port, head.minor)
+            plane.teller.open(exchange, self.trusted, self.port, head.minor, started)
         exchange.begin()
         if not whole:
             if data and self._reader is not None:

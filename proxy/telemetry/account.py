@@ -1,4 +1,4 @@
-"""What there is to tell of one exchange, kept until its copies are over.
+"""What there is to tell of one exchange, kept from live's end until its copies are over.
 
 The record of an exchange is given when live and all its copies are over, or `PATIENCE_S` after live's end; a copy that
 ends later is told in a record of its own. Where nothing was to be told at live's end, the account is kept all the same
@@ -12,19 +12,14 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..ending import is_failure
 from ..timers import NEVER
-from ..trace import SAMPLED, Context
 from . import telling
 
 if TYPE_CHECKING:
-    from ...config.snapshot import Endpoint, Shadow
-    from ...filters.api import Headers
+    from ...config.snapshot import Endpoint
     from ..ending import Ending
-    from ..lane import Lane
     from ..mirrored import Mirrored
     from ..pipeline import LiveExchange
-    from ..plane import Port
     from ..shadow import Copy
     from ..timers import Wheel
     from .count import CallTally
@@ -99,52 +94,44 @@ class Attempt(NamedTuple):
 
 
 class Account(Progress):
-    """What there is to tell of one exchange: opened with it, closed at its end, and given away where it is wanted.
+    """What there is to tell of one exchange whose live call is over, with its `end`; given away where it is wanted.
 
-    `drawn` is what the draw said at the head. Mutable state, beside `Progress`: `lost`, whether its spans were counted
-    as lost, the rate having no room for them; of the live call, as it goes on, its
-    `status` (0: no answer yet), the `attempts` before it, and when it was `asked` for after those; from `close` on, all
-    that the record says of the exchange, and its `end`; from the first record on, `began_s` by the wall clock, so that
-    a late copy's span lies beside the others however that jumps. Other times are monotonic seconds, 0 for never.
+    Mutable state, beside `Progress`: `lost`, whether its spans were counted as lost, the rate having no room for them;
+    from the first record on, `began_s` by the wall clock and the `server_span_id`, so that a late copy's span lies
+    beside the others however the clock jumps. Other times are monotonic seconds, 0 for never.
     """
 
     __slots__ = (
-        "arm", "asked", "attempts", "authority", "backend", "began_s", "chosen", "client", "copies", "drawn", "end",
+        "arm", "asked", "attempts", "authority", "backend", "began_s", "chosen", "client", "copies", "end",
         "experiment", "flags", "headers", "id", "lost", "method", "minor", "path", "port", "refused", "scheme",
         "server_span_id", "spans", "status", "tainted", "teller", "version",
     )  # fmt: skip
 
-    id: bytes
-    client: str
-    method: bytes
-    path: bytes
-    scheme: bytes
-    authority: bytes
-    headers: Headers
-    experiment: str
-    arm: str
-    flags: list[str] | None
-    backend: str  # that was asked, as it is counted; "" for none
-    version: str
-    chosen: str  # by the route, a flag or a split, asked or not
-    end: Ending
-    copies: list[Copy]
-    refused: list[tuple[Lane, Shadow, str]]
-    tainted: bool
-    server_span_id: bytes
-
-    def __init__(self, teller: Teller, spans: Context, port: Port, minor: int, drawn: int) -> None:
+    def __init__(
+        self, teller: Teller, exchange: LiveExchange, end: Ending, stats: CallTally, mirrored: Mirrored | None,
+        copies: list[Copy] | None, lost: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.drawn = drawn
-        self.lost = False
+        request = exchange.request
         self.teller = teller
-        self.spans = spans
-        self.port = port
-        self.minor = minor
-        self.asked = 0.0
+        self.lost = lost
+        self.spans = exchange.spans
+        self.server_span_id = b""
         self.began_s = 0.0
-        self.status = 0
-        self.attempts: list[Attempt] | None = None
+        self.id, self.client, self.port, self.minor = exchange.id, exchange.client, exchange.port, exchange.minor
+        self.method, self.path, self.scheme = request.method, request.path, request.scheme
+        self.authority = request.authority
+        self.headers = request.headers
+        self.experiment, self.arm, self.flags = exchange.experiment, exchange.arm, exchange.flags
+        self.backend, self.version = stats.key.backend, stats.key.version  # that was asked, as it is counted; or ""
+        self.chosen = exchange.backend  # by the route, a flag or a split, asked or not
+        self.status = exchange.answered_with
+        self.attempts = exchange.attempts
+        self.asked = end.asked if self.attempts is None else self.attempts[-1].ended
+        self.end = end
+        self.copies = copies or []
+        self.refused = mirrored.refused if mirrored is not None else []
+        self.tainted = mirrored is not None and mirrored.tainted
 
     @property
     def total(self) -> float:
@@ -152,47 +139,16 @@ class Account(Progress):
         or where the client held it back."""
         if not self.end.answered or self.tainted:
             return 0.0
-        return self.end.answered - (self.asked if self.attempts is None else self.attempts[0].asked)
+        return self.end.answered - self.end.asked
 
-    def again(self, asked: float, endpoint: Endpoint | None, outcome: str) -> None:
-        """The live call, that was asked for then at first, failed so, and is made once more."""
-        now = _now()
-        attempt = Attempt(self.spans.span_id, endpoint, self.asked or asked, now, outcome)
-        self.attempts = [attempt] if self.attempts is None else [*self.attempts, attempt]
-        self.asked = now
-
-    def close(
-        self, exchange: LiveExchange, end: Ending, stats: CallTally, mirrored: Mirrored | None,
-        copies: list[Copy] | None,
-    ) -> None:  # fmt: skip
-        """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
-        teller = self.teller
-        failed = is_failure(end.status, end.reason)
-        befell = teller.befell(failed, end.total_s, stats.p99_s)
-        self.asked = self.asked or end.asked
-        left = 0
-        for copy in copies or ():
-            if not copy.over:
-                left += 1
-            elif self._disagrees(copy):
-                befell = True
-        sampled = self.spans.flags == SAMPLED
-        traced = teller.traced(self.drawn, sampled, befell, self._span_count(copies))
-        self.lost = not traced and teller.wanted(self.drawn, sampled, befell)
-        due = self.live_over(traced, teller.logged(failed), left)
-        if due == NOTHING and not (left and (teller.errors or traced or self.logged)):
-            return
-        self._fill(exchange, stats)
-        self.end = end
-        self.copies = copies or []
-        self.refused = mirrored.refused if mirrored is not None else []
-        self.tainted = mirrored is not None and mirrored.tainted
-        if due == WHOLE:
+    def close(self, traced: bool, logged: bool, left: int, mirrored: Mirrored | None) -> None:
+        """Tell of it, or wait for what so many of its copies answer."""
+        if self.live_over(traced, logged, left) == WHOLE:
             self._give()
         elif mirrored is not None:
             mirrored.account = self
             if self.traced or self.logged:
-                teller.waiting.add(self)
+                self.teller.waiting.add(self)
 
     def copy_over(self, copy: Copy) -> None:
         """A copy has ended that was under way when the live exchange did."""
@@ -216,31 +172,14 @@ class Account(Progress):
 
     def _traces_late(self) -> bool:
         """Whether there is room for a trace of what was none so far: what was counted as lost once is lost."""
-        traced = not self.lost and self.teller.traced(NOT_DRAWN, False, True, self._span_count(self.copies))
+        traced = not self.lost and self.teller.traced(
+            NOT_DRAWN, False, True, span_count(self.attempts, self.end.asked, self.copies), _now()
+        )
         self.lost = not traced
         return traced
 
-    def _span_count(self, copies: list[Copy] | None) -> int:
-        """How many there are to tell: of the exchange, of its calls, of copies that were not given up unsent."""
-        calls = len(self.attempts) if self.attempts is not None else 0
-        for copy in copies or ():
-            if copy.sent or not copy.over:
-                calls += 1
-        return 1 + calls + (self.asked > 0.0)
-
     def _disagrees(self, copy: Copy) -> bool:
-        return self.teller.errors and copy.status != 0 and self.status not in (0, copy.status)
-
-    def _fill(self, exchange: LiveExchange, stats: CallTally) -> None:
-        request = exchange.request
-        self.id, self.client = exchange.id, exchange.client
-        self.method, self.path, self.scheme = request.method, request.path, request.scheme
-        self.authority = request.authority
-        self.headers = request.headers
-        self.experiment, self.arm, self.flags = exchange.experiment, exchange.arm, exchange.flags
-        self.server_span_id = b""
-        self.backend, self.version = stats.key.backend, stats.key.version
-        self.chosen = exchange.backend
+        return self.teller.errors and disagrees(self.status, copy)
 
     def _give(self, late: Copy | None = None) -> None:
         teller = self.teller
@@ -250,11 +189,26 @@ class Account(Progress):
             if late is not None:
                 teller.tell(telling.late(self, late))
             elif self.copies:
-                teller.tell(telling.exchange(self, _now()))
+                teller.tell(telling.exchange(self, _now(), telling.epoch_s()))
             else:
                 teller.tell(self)  # nothing of it changes any more: it is gathered with others, which costs half
         except Exception:  # it must not keep the exchange from ending
             log.exception("route %s: an exchange cannot be told of", self.end.route.name)
+
+
+def disagrees(status: int, copy: Copy) -> bool:
+    """Whether both the live backend, by its status, and a copy answered, and not alike."""
+    return copy.status != 0 and status not in (0, copy.status)
+
+
+def span_count(attempts: list[Attempt] | None, asked: float, copies: list[Copy] | None) -> int:
+    """How many there are to tell: of an exchange, of its calls, of copies that were not given up unsent."""
+    calls = 0 if attempts is None else len(attempts)
+    if copies is not None:
+        for copy in copies:
+            if copy.sent or not copy.over:
+                calls += 1
+    return 1 + calls + (asked > 0.0)
 
 
 class Waiting:

@@ -20,10 +20,10 @@ def line_of(told: ToldExchange) -> Line:
     stream = live.stream if live is not None else None
     return Line(
         time=time_text(told.began_s),
-        request_id=told.request_id,
-        trace_id=told.trace_id if told.traced else UNSET,
+        request_id=told.request_id.decode(),
+        trace_id=told.trace_id.decode() if told.traced else UNSET,
         method=told.method,
-        path=told.path.partition("?")[0],  # a query is told to nobody
+        path=told.path.partition(b"?")[0].decode(),  # a query is told to nobody
         http_version=told.http_version,
         status=told.status,
         reason=told.reason,

@@ -13,37 +13,48 @@ Value: TypeAlias = str | bool | int | float | tuple[str, ...]
 """Of an attribute."""
 
 _SHORT: Final = tuple(bytes((number,)) for number in range(128))
+_MORE: Final = tuple(bytes((number | 128,)) for number in range(128))
 _DOUBLE: Final = struct.Struct("<cd").pack
 _ATTRIBUTE: Final = b"\x4a"  # the tag that a span's have
+MOST_KEPT: Final = 1024  # of each kind
 
 
 class Key:
-    """An attribute of spans that is written again and again: its name, of 100 bytes at most, is encoded once."""
+    """An attribute of spans that is written again and again, behind its tag. Mutable state: what was written so far."""
 
-    __slots__ = ("_head", "_size")
+    __slots__ = ("_aheads", "_counts", "_head")
 
     def __init__(self, name: str) -> None:
         self._head = text(b"\x0a", name) + b"\x12"
-        self._size = len(self._head)
+        self._aheads: dict[int, bytes] = {}
+        self._counts: dict[int, bytes] = {}
 
-    def text(self, value: str) -> bytes:
-        """The attribute with this value, behind its tag."""
-        content = value.encode("utf-8", "replace")
-        size = len(content)
-        whole = self._size + size + 3
-        if whole < 128:
-            return b"".join((_ATTRIBUTE, _SHORT[whole], self._head, _SHORT[size + 2], b"\x0a", _SHORT[size], content))
-        return field(_ATTRIBUTE, field(self._head, field(b"\x0a", content)))
+    def ahead(self, size: int) -> bytes:
+        """What stands before a value that is so many bytes of UTF-8."""
+        found = self._aheads.get(size)
+        if found is None:
+            value = b"\x0a" + length(size)
+            pair = self._head + length(len(value) + size) + value
+            found = _kept(self._aheads, size, _ATTRIBUTE + length(len(pair) + size) + pair)
+        return found
 
     def count(self, value: int) -> bytes:
-        """Likewise, of a number that is not negative."""
-        content = length(value)
-        size = len(content) + 1
-        return b"".join((_ATTRIBUTE, _SHORT[self._size + size + 1], self._head, _SHORT[size], b"\x18", content))
+        """The whole of it, with a number that is not negative."""
+        found = self._counts.get(value)
+        if found is None:
+            found = _kept(self._counts, value, field(_ATTRIBUTE, field(self._head, b"\x18" + length(value))))
+        return found
 
     def double(self, value: float) -> bytes:
         """Likewise."""
-        return b"".join((_ATTRIBUTE, _SHORT[self._size + 10], self._head, b"\x09", _DOUBLE(b"\x21", value)))
+        return field(_ATTRIBUTE, field(self._head, _DOUBLE(b"\x21", value)))
+
+
+def _kept(known: dict[int, bytes], number: int, encoded: bytes) -> bytes:
+    if len(known) >= MOST_KEPT:
+        known.clear()
+    known[number] = encoded
+    return encoded
 
 
 def attribute(name: str, value: Value) -> bytes:
@@ -82,11 +93,4 @@ def field(tag: bytes, content: bytes) -> bytes:
 
 def length(number: int) -> bytes:
     """A varint."""
-    if number < 128:
-        return _SHORT[number]
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+    return _SHORT[number] if number < 128 else _MORE[number & 127] + length(number >> 7)

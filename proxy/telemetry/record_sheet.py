@@ -77,9 +77,8 @@ class RecordSheet:
         """All that waits; it waits no more."""
         self._write()
         failures, lines = self._failures, self._lines
-        spans = SpanBatch(self._spans, b"".join(self._parts)) if self._parts else None
-        self._failures, self._lines = [], []
-        self._parts.clear()
+        spans = SpanBatch(self._spans, self._bytes, self._parts) if self._parts else None
+        self._failures, self._lines, self._parts = [], [], []
         self._spans = self._bytes = self._traced = 0
         return failures, lines, spans
 
@@ -87,24 +86,26 @@ class RecordSheet:
         writer = self._writer
         if writer is None:
             return
+        spans: list[bytes] = []
+        epoch_s = telling.epoch_s()
         for each in self.told:
-            spans: list[bytes] = []
+            made = len(spans)
             try:
-                told = each if isinstance(each, ToldExchange) else telling.exchange(each, 0.0)
+                told = each if isinstance(each, ToldExchange) else telling.exchange(each, 0.0, epoch_s)
                 writer.add(told, spans)
                 if told.logged:
                     self._lines.append(line_of(told))
             except Exception:
                 log.exception("route %s: an exchange cannot be told of", _route(each))
                 self.dropped += 1
-                continue
-            if spans:
-                encoded = b"".join(spans)
-                self._parts.append(encoded)
-                self._spans += len(spans)
-                self._bytes += len(encoded)
-                self._traced += 1
+                del spans[made:]
+            self._traced += len(spans) > made
         self.told.clear()
+        if spans:
+            part = b"".join(spans)
+            self._parts.append(part)
+            self._spans += len(spans)
+            self._bytes += len(part)
 
     def _look(self) -> None:
         if len(self) >= BATCH or self._bytes >= BATCH_BYTES:

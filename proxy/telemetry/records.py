@@ -126,4 +126,5 @@ class SpanBatch(msgspec.Struct, array_like=True, gc=False):
     """Spans as otlp.py has them, behind each other."""
 
     count: int
-    encoded: bytes
+    size: int  # bytes
+    parts: list[bytes]

@@ -11,14 +11,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ..allowance import Allowance
+from ..ending import is_failure
 from ..trace import SAMPLED, Context
 from . import telling
-from .account import BEYOND, DRAWN, NOT_DRAWN, Account, Waiting
+from .account import BEYOND, DRAWN, NOT_DRAWN, Account, Waiting, disagrees, span_count
 
 if TYPE_CHECKING:
     from ...config.snapshot import Telemetry
     from ...filters.api import Failure
+    from ..ending import Ending
+    from ..mirrored import Mirrored
+    from ..pipeline import LiveExchange
     from ..plane import Port
+    from ..shadow import Copy
+    from .count import CallTally
+    from .record_sheet import RecordSheet
     from .spans import Spans
     from .told import ToldExchange
 
@@ -43,13 +50,13 @@ class Teller:
     """
 
     __slots__ = (
-        "_allowance", "_counters", "_random", "_reserve", "_settings", "_spans", "_tell", "errors", "fields", "link",
-        "span_id", "traces", "waiting",
+        "_allowance", "_counters", "_random", "_reserve", "_settings", "_sheet", "_spans", "errors", "fields",
+        "link", "span_id", "traces", "waiting",
     )  # fmt: skip
 
     def __init__(
         self, settings: Telemetry, random: Callable[[], float], span_id: Callable[[], bytes],
-        tell: Callable[[Account | ToldExchange, Spans], None], spans: Spans, counters: dict[str, int], waiting: Waiting,
+        sheet: RecordSheet, spans: Spans, counters: dict[str, int], waiting: Waiting,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._random = random
@@ -58,7 +65,7 @@ class Teller:
         self.link = settings.traces and settings.link
         self.fields = settings.fields
         self.span_id = span_id
-        self._tell = tell
+        self._sheet = sheet
         self._spans = spans
         self._counters = counters  # of the worker
         burst = max(_LEAST_BURST, settings.spans_per_s * _BURST_S)
@@ -68,20 +75,45 @@ class Teller:
         if settings.traces:
             counters.setdefault(SPANS_BEYOND_RATE, 0)  # shown before it is ever more
 
-    def open(self, spans: Context, trusted: bool, port: Port, minor: int) -> Account:
-        """The account of a request whose head is in; whether its trace is sampled is drawn now."""
-        return Account(self, spans, port, minor, self.draw(spans, trusted))
+    def open(self, exchange: LiveExchange, trusted: bool, port: Port, minor: int, now: float) -> None:
+        """A request's head is in, at the port and by this minor version of HTTP: draw whether its trace is sampled."""
+        exchange.teller = self
+        exchange.minor = minor
+        exchange.drew = self.draw(exchange.spans, trusted, now)
 
-    def draw(self, spans: Context, trusted: bool) -> int:
-        """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know."""
-        if not self.traces or (trusted and spans.parent_id) or self._random() >= self._settings.sample:
+    def draw(self, spans: Context, trusted: bool, now: float) -> int:
+        """Decide at the head whether a trace is sampled, unless a trusted caller has: the backends are to know. Times
+        are monotonic seconds."""
+        sample = self._settings.sample
+        if not self.traces or (trusted and spans.parent_id) or (sample < 1.0 and self._random() >= sample):
             return NOT_DRAWN
-        now = monotonic()
         if self._allowance.left(now) < 1.0 + self._reserve:
             return BEYOND
         self._allowance.spend(now, _AHEAD)
         spans.flags = SAMPLED
         return DRAWN
+
+    def close(
+        self, exchange: LiveExchange, end: Ending, stats: CallTally, mirrored: Mirrored | None,
+        copies: list[Copy] | None,
+    ) -> None:  # fmt: skip
+        """The live exchange is over: decide whether to tell of it, or to wait for what its copies answer."""
+        failed = is_failure(end.status, end.reason)
+        befell = self.befell(failed, end.total_s, stats.p99_s)
+        left = 0
+        if copies is not None:
+            for copy in copies:
+                if not copy.over:
+                    left += 1
+                elif self.errors and disagrees(exchange.answered_with, copy):
+                    befell = True
+        sampled = exchange.spans.flags == SAMPLED
+        spans = span_count(exchange.attempts, end.asked, copies)
+        traced = self.traced(exchange.drew, sampled, befell, spans, end.ended)
+        logged = self.logged(failed)
+        if traced or logged or (left and self.errors):
+            lost = not traced and self.wanted(exchange.drew, sampled, befell)
+            Account(self, exchange, end, stats, mirrored, copies, lost).close(traced, logged, left, mirrored)
 
     def befell(self, failed: bool, total_s: float, p99_s: float) -> bool:
         """Whether an exchange of this length is worth a trace whatever the draw; `p99_s` is that of its backend."""
@@ -95,11 +127,10 @@ class Teller:
         `befell` it."""
         return self.traces and (sampled or befell or drawn == BEYOND)
 
-    def traced(self, drawn: int, sampled: bool, befell: bool, spans: int) -> bool:
+    def traced(self, drawn: int, sampled: bool, befell: bool, spans: int, now: float) -> bool:
         """Whether an exchange of so many spans becomes one. Those for which the rate has no room are counted."""
         if not self.wanted(drawn, sampled, befell):
             return False
-        now = monotonic()
         if drawn == DRAWN:  # there was room at the head, and its backends took part
             self._allowance.spend(now, spans - _AHEAD)
         else:
@@ -117,11 +148,11 @@ class Teller:
 
     def refuse(self, context: Context, failure: Failure, status: int, id: bytes, client: str, port: Port) -> None:
         """Tell of a request that was refused by its head alone: nothing of it is known to be what it seems."""
-        traced = self.traced(NOT_DRAWN, False, self.befell(True, 0.0, 0.0), 1)
+        traced = self.traced(NOT_DRAWN, False, self.befell(True, 0.0, 0.0), 1, monotonic())
         logged = self.logged(True)
         if traced or logged:
             self.tell(telling.refusal(traced, logged, context, failure, status, id, client, port))
 
     def tell(self, told: Account | ToldExchange) -> None:
         """Have control told of what was gathered of an exchange, or is to be of one that is over."""
-        self._tell(told, self._spans)
+        self._sheet.tell(told, self._spans)

@@ -7,7 +7,7 @@ choose is cut at `MOST_CHARACTERS`, as it waits in memory.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...filters.api import Message
 from ..trace import SAMPLED, state_of
@@ -23,45 +23,48 @@ if TYPE_CHECKING:
     from ..trace import Context
     from .account import Account
 
-MOST_CHARACTERS = 1024
-CUT = "…"
+MOST_CHARACTERS: Final = 1024
+CUT: Final = "…"
+_WORDS: Final = {each.encode(): each for each in ("http", "https", "GET", "POST", "PUT", "DELETE", "HEAD")}
+"""What most requests say, decoded: a word that is the same one each time is found faster, too."""
 
 
-def exchange(account: Account, now: float) -> ToldExchange:
-    """The exchange whole: its live call with the attempts before it, and its copies, of which some may be under way."""
+def exchange(account: Account, now: float, epoch_s: float) -> ToldExchange:
+    """The exchange whole: its live call with the attempts before it, and its copies, of which some may be under way.
+    `epoch_s` is what the function of that name said lately."""
     calls = _live_calls(account)
     for copy in account.copies:
         calls.append(_copy(account, copy, now))
     for _, shadow, reason in account.refused:
         calls.append(_refused(account, shadow, reason))
-    return _told(account, calls)
+    return _told(account, calls, epoch_s)
 
 
 def late(account: Account, copy: Copy) -> ToldExchange:
     """A copy that ended after its exchange was told."""
-    told = _told(account, [_copy(account, copy, 0.0)])
+    told = _told(account, [_copy(account, copy, 0.0)], epoch_s())
     told.logged = told.live_told = False
     return told
 
 
-def _told(account: Account, calls: list[ToldCall]) -> ToldExchange:
+def _told(account: Account, calls: list[ToldCall], epoch_s: float) -> ToldExchange:
     spans, end = account.spans, account.end
     since = end.started
     if not account.began_s:
-        account.began_s = wall_clock(since)
+        account.began_s = epoch_s + since
     return ToldExchange(
         traced=account.traced,
         logged=account.logged,
         began_s=account.began_s,
-        trace_id=spans.trace_id.decode(),
-        span_id=account.server_span_id.decode(),
-        parent_id=spans.parent_id.decode(),
-        trace_state=state_of(spans.carried).decode(),
+        trace_id=spans.trace_id,
+        span_id=account.server_span_id,
+        parent_id=spans.parent_id,
+        trace_state=state_of(spans.carried) if spans.carried is not None else b"",
         sampled=spans.flags == SAMPLED,
-        request_id=account.id.decode(),
-        method=text(account.method),
-        path=text(account.path),
-        scheme=text(account.scheme),
+        request_id=account.id,
+        method=_WORDS.get(account.method) or text(account.method),
+        path=_utf8(account.path),
+        scheme=_WORDS.get(account.scheme) or text(account.scheme),
         client=account.client,
         port=account.port.number,
         http_version="1.1" if account.minor else "1.0",
@@ -88,15 +91,15 @@ def refusal(
     return ToldExchange(
         traced=traced,
         logged=logged,
-        began_s=wall_clock(time.monotonic()),
-        trace_id=context.trace_id.decode(),
-        span_id=context.span_id.decode(),
-        parent_id="",
-        trace_state="",
+        began_s=epoch_s() + time.monotonic(),
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        parent_id=b"",
+        trace_state=b"",
         sampled=False,
-        request_id=id.decode(),
+        request_id=id,
         method="",
-        path="",
+        path=b"",
         scheme=port.scheme.decode(),
         client=client,
         port=port.number,
@@ -117,9 +120,9 @@ def refusal(
     )
 
 
-def wall_clock(then_s: float) -> float:
-    """Seconds since 1970 of a moment of the monotonic clock."""
-    return time.time() - (time.monotonic() - then_s)  # noqa: TID251 - for logs and spans
+def epoch_s() -> float:
+    """When the monotonic clock began, by the wall clock as it shows now: seconds since 1970."""
+    return time.time() - time.monotonic()  # noqa: TID251 - for logs and spans
 
 
 def text(value: bytes) -> str:
@@ -131,23 +134,30 @@ def text(value: bytes) -> str:
     return found if len(found) <= MOST_CHARACTERS else found[:MOST_CHARACTERS] + CUT
 
 
+def _utf8(value: bytes) -> bytes:
+    """The same as bytes."""
+    return value if len(value) <= MOST_CHARACTERS and value.isascii() else text(value).encode()
+
+
 def _live_calls(account: Account) -> list[ToldCall]:
     if not account.asked:
         return []
     end = account.end
     since = end.started
     backend, version = account.backend, account.version
-    calls = [
-        ToldCall(
-            "live", backend, version, _label(each.endpoint), "", each.span_id.decode(), (each.asked - since) * 1000,
-            None, (each.ended - since) * 1000, 0, each.outcome, False, resent, 0, 0, None, None,
-        )
-        for resent, each in enumerate(account.attempts or ())
-    ]  # fmt: skip
+    calls: list[ToldCall] = []
+    if account.attempts is not None:
+        for each in account.attempts:
+            calls.append(
+                ToldCall(
+                    "live", backend, version, _label(each.endpoint), b"", each.span_id, (each.asked - since) * 1000,
+                    None, (each.ended - since) * 1000, 0, each.outcome, False, len(calls), 0, 0, None, None,
+                )
+            )  # fmt: skip
     outcome = "complete" if end.answered else end.reason or "replaced"
     calls.append(
         ToldCall(
-            "live", backend, version, _label(end.endpoint), "", account.spans.span_id.decode(),
+            "live", backend, version, end.endpoint_label, b"", account.spans.span_id,
             (account.asked - since) * 1000, (end.first_byte - since) * 1000 if end.first_byte else None,
             ((end.answered or end.ended) - since) * 1000, account.status, outcome, False, len(calls),
             end.received, end.sent, end.stream, None,
@@ -164,8 +174,8 @@ def _copy(account: Account, copy: Copy, now: float) -> ToldCall:
     else:
         end_ms, outcome = (now - account.end.started) * 1000, "pending"
     return ToldCall(
-        "shadow", shadow.backend.name, shadow.backend.version, _label(copy.endpoint), copy.trace_id.decode(),
-        copy.span_id.decode() if copy.sent else "", start_ms,
+        "shadow", shadow.backend.name, shadow.backend.version, _label(copy.endpoint), copy.trace_id,
+        copy.span_id if copy.sent else b"", start_ms,
         start_ms + copy.first_byte * 1000 if copy.first_byte else None, end_ms, copy.status, outcome, copy.censored, 0,
         copy.request_bytes if copy.sent else 0, copy.response_bytes, copy.stream, _pair(account, copy),
     )  # fmt: skip
@@ -176,7 +186,7 @@ def _refused(account: Account, shadow: Shadow, reason: str) -> ToldCall:
     backend = shadow.backend
     at_ms = max(account.asked - account.end.started, 0.0) * 1000
     return ToldCall(
-        "shadow", backend.name, backend.version, "", "", "", at_ms, None, at_ms, 0, reason, False, 0, 0, 0, None, None
+        "shadow", backend.name, backend.version, "", b"", b"", at_ms, None, at_ms, 0, reason, False, 0, 0, 0, None, None
     )
 
 

@@ -47,7 +47,7 @@ class ToldCall:
     )  # fmt: skip
 
     def __init__(
-        self, role: str, backend: str, version: str, endpoint: str, trace_id: str, span_id: str,
+        self, role: str, backend: str, version: str, endpoint: str, trace_id: bytes, span_id: bytes,
         start_ms: float, first_byte_ms: float | None, end_ms: float, status: int, outcome: str, censored: bool,
         resent: int, request_bytes: int, response_bytes: int, stream: StreamTimes | None, pair: ToldPair | None,
     ) -> None:  # fmt: skip
@@ -55,8 +55,8 @@ class ToldCall:
         self.backend = backend
         self.version = version
         self.endpoint = endpoint  # Endpoint.label; "" when none was chosen
-        self.trace_id = trace_id  # "": the exchange's own; else that of a copy that has a trace to itself
-        self.span_id = span_id  # 16 hexadecimal digits, as the backend was told; "" for a copy that was never sent
+        self.trace_id = trace_id  # b"": the exchange's own; else that of a copy that has a trace to itself
+        self.span_id = span_id  # 16 hexadecimal digits, as the backend was told; b"" for a copy that was never sent
         self.start_ms = start_ms
         self.first_byte_ms = first_byte_ms
         self.end_ms = end_ms
@@ -81,8 +81,8 @@ class ToldExchange:
     )  # fmt: skip
 
     def __init__(
-        self, traced: bool, logged: bool, began_s: float, trace_id: str, span_id: str, parent_id: str,
-        trace_state: str, sampled: bool, request_id: str, method: str, path: str, scheme: str, client: str,
+        self, traced: bool, logged: bool, began_s: float, trace_id: bytes, span_id: bytes, parent_id: bytes,
+        trace_state: bytes, sampled: bool, request_id: bytes, method: str, path: bytes, scheme: str, client: str,
         port: int, http_version: str, route: str, experiment: str, arm: str, flags: list[ToldFlag], config: int,
         status: int, reason: str, first_byte_ms: float | None, total_ms: float, request_bytes: int,
         response_bytes: int, calls: list[ToldCall], fields: dict[str, str], live_told: bool = True,
@@ -92,12 +92,12 @@ class ToldExchange:
         self.began_s = began_s  # wall clock, seconds since 1970
         self.trace_id = trace_id  # 32 hexadecimal digits
         self.span_id = span_id  # 16, of the SERVER span
-        self.parent_id = parent_id  # 16, the caller's; "" where the trace began here
-        self.trace_state = trace_state  # as it is passed on; "" for none
+        self.parent_id = parent_id  # 16, the caller's; b"" where the trace began here
+        self.trace_state = trace_state  # as it is passed on; b"" for none
         self.sampled = sampled  # by the draw or by the parent; False: told since something befell it
         self.request_id = request_id
         self.method = method
-        self.path = path  # without its query, cut at `telling.MOST_CHARACTERS`; "" where the head was refused
+        self.path = path  # UTF-8, without its query, cut at `telling.MOST_CHARACTERS`; b"" where the head was refused
         self.scheme = scheme
         self.client = client  # the peer's address
         self.port = port  # that it came to; 0 for a Unix socket

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from understudy.proxy.telemetry.telling import exchange
+from understudy.proxy.telemetry.telling import epoch_s, exchange
 from understudy.proxy.telemetry.told import ToldExchange
 
 from .configured import Options, Proxy, configured, document
@@ -40,7 +40,9 @@ class Told:
     def take(self) -> list[ToldExchange]:
         """All so far."""
         waiting = self._proxy.plane.stats.records.told
-        self.exchanges += [each if isinstance(each, ToldExchange) else exchange(each, 0.0) for each in waiting]
+        self.exchanges += [
+            each if isinstance(each, ToldExchange) else exchange(each, 0.0, epoch_s()) for each in waiting
+        ]
         waiting.clear()
         return self.exchanges
 
@@ -100,8 +102,8 @@ def nobody() -> Iterator[str]:
         yield "{}:{}".format(*sock.getsockname())
 
 
-def traceparent(message: Message) -> tuple[str, str, str]:
+def traceparent(message: Message) -> tuple[bytes, bytes, str]:
     """Trace id, span id and flags that a backend was sent."""
     match = re.fullmatch(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-(0[01])", message.get(b"traceparent") or b"")
     assert match
-    return match[1].decode(), match[2].decode(), match[3].decode()
+    return match[1], match[2], match[3].decode()

@@ -8,6 +8,8 @@ from understudy.proxy.telemetry.lines import line_of
 from understudy.proxy.telemetry.records import Line, StreamTimes
 from understudy.proxy.telemetry.told import ToldCall, ToldExchange, ToldFlag
 
+from .told import in_bytes
+
 BEGAN_S = 1_795_228_867.0425  # 2026-11-21T02:41:07.0425Z
 STREAM = StreamTimes(first_token_ms=80.12345, per_chunk_ms=9.5, chunks=40)
 _LIVE: dict[str, Any] = dict(
@@ -26,7 +28,7 @@ _TOLD: dict[str, Any] = dict(
 
 def told(**changes: Any) -> ToldExchange:
     """An exchange that went well, but for what is said."""
-    return ToldExchange(**{**_TOLD, "calls": [live()], **changes})
+    return ToldExchange(**in_bytes({**_TOLD, "calls": [live()], **changes}))
 
 
 def line(**changes: Any) -> Line:
@@ -36,13 +38,13 @@ def line(**changes: Any) -> Line:
 
 def live(**changes: Any) -> ToldCall:
     """Its live call, but for what is said."""
-    return ToldCall(**{**_LIVE, **changes})
+    return ToldCall(**in_bytes({**_LIVE, **changes}))
 
 
 def shadow(**changes: Any) -> ToldCall:
     """A copy of it that was answered whole, but for what is said."""
     times = {"start_ms": 0.3, "first_byte_ms": 15.3, "end_ms": 16.3}
-    return ToldCall(**{**_LIVE, "role": "shadow", "backend": "next", "version": "9", **times, **changes})
+    return ToldCall(**in_bytes({**_LIVE, "role": "shadow", "backend": "next", "version": "9", **times, **changes}))
 
 
 def rich(**changes: Any) -> ToldExchange:

@@ -103,7 +103,7 @@ async def test_the_copies_of_a_call_beyond_live_s_limit_are_told_with_their_exch
             ("live", "overloaded"), ("shadow", "complete"), ("shadow", "body_too_large"),
         ]  # fmt: skip
         assert limited.start_ms <= limited.end_ms <= copy.end_ms
-        assert request.get(b"traceparent") == f"00-{exchange.trace_id}-{copy.span_id}-01".encode()
+        assert request.get(b"traceparent") == b"00-%b-%b-01" % (exchange.trace_id, copy.span_id)
         assert 0 <= dropped.start_ms == dropped.end_ms <= copy.end_ms
         live.send(ok())
         shadow.send(ok())

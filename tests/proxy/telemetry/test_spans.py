@@ -59,7 +59,7 @@ def call(**changes: Any) -> Span:
 
 def test_an_exchange_is_one_trace_of_a_server_span_and_one_client_span_per_call() -> None:
     server, live, shadow = spans_of(told_exchange(parent_id="00f067aa0ba902aa", trace_state="a=b"))
-    assert {span.trace_id.hex() for span in (server, live, shadow)} == {told.TRACE}
+    assert {span.trace_id.hex() for span in (server, live, shadow)} == {told.TRACE.decode()}
     assert {span.trace_state for span in (server, live, shadow)} == {"a=b"}
     assert (server.kind, live.kind, shadow.kind) == (SERVER, CLIENT, CLIENT)
     assert (server.parent_id.hex(), server.is_remote) == ("00f067aa0ba902aa", True)

@@ -19,6 +19,7 @@ from understudy.config.snapshot import Flag, Telemetry
 from understudy.filters.flags import FlagsConfig, Rule
 from understudy.proxy.allowance import Allowance
 from understudy.proxy.telemetry.account import BEYOND, DRAWN, NOT_DRAWN, Waiting
+from understudy.proxy.telemetry.record_sheet import RecordSheet
 from understudy.proxy.telemetry.teller import SPANS_BEYOND_RATE, Teller
 from understudy.proxy.timers import Wheel
 from understudy.proxy.trace import Context, continued
@@ -44,7 +45,7 @@ def teller(
     loop.close()
     counters = {} if counted is None else counted
     spans = spans_by(document())
-    return Teller(settings, random, lambda: b"5" * 16, lambda told, writer: None, spans, counters, waiting)
+    return Teller(settings, random, lambda: b"5" * 16, RecordSheet(), spans, counters, waiting)
 
 
 def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes = TRACE) -> bytes:
@@ -54,7 +55,7 @@ def flags_of(sampled: bool | None, trusted: bool, teller: Teller, trace: bytes =
     else:
         parent = b"00-%b-%b-%b" % (trace, b"c" * 16, b"01" if sampled else b"00")
         spans = continued([(b"traceparent", parent)], b"d" * 32, SPAN, trusted)
-    teller.draw(spans, trusted)
+    teller.draw(spans, trusted, monotonic())
     return spans.flags
 
 
@@ -108,13 +109,13 @@ def test_every_reason_to_trace_is_enough_and_none_is_none(
     )
     asked = teller(chosen)
     befell = asked.befell(failed, total_s, p99_s)
-    assert asked.traced(NOT_DRAWN, sampled, befell, 2) == (chosen.traces and any(reasons))
+    assert asked.traced(NOT_DRAWN, sampled, befell, 2, monotonic()) == (chosen.traces and any(reasons))
 
 
 def drawn(asked: Teller) -> bool:
     """Whether a request is drawn, and told as a trace of two spans."""
-    said = asked.draw(Context(TRACE, SPAN), False)
-    return asked.traced(said, said == DRAWN, False, 2)
+    said = asked.draw(Context(TRACE, SPAN), False, monotonic())
+    return asked.traced(said, said == DRAWN, False, 2, monotonic())
 
 
 def test_a_rate_leaves_no_room_for_more_and_counts_what_it_leaves() -> None:
@@ -130,9 +131,11 @@ def test_long_exchanges_that_begin_together_stay_within_the_rate() -> None:
     """All have begun before the first of them ends."""
     asked = teller(replace(TRACES, sample=1.0, spans_per_s=20.0))
     begun = monotonic()
-    said = [asked.draw(Context(TRACE, SPAN), False) for _ in range(50)]
+    said = [asked.draw(Context(TRACE, SPAN), False, monotonic()) for _ in range(50)]
     assert 8 <= said.count(DRAWN) <= 9 + (monotonic() - begun) * 10
-    assert [asked.traced(each, each == DRAWN, False, 2) for each in said] == [each == DRAWN for each in said]
+    assert [asked.traced(each, each == DRAWN, False, 2, monotonic()) for each in said] == [
+        each == DRAWN for each in said
+    ]
 
 
 @pytest.mark.parametrize(("spans", "more"), [(1, 16), (2, 8), (10, 2)])
@@ -141,8 +144,8 @@ def test_the_end_settles_what_the_draw_took_too_much_or_too_little(spans: int, m
     asked._allowance = Allowance(0.0, 20.0)
     asked._reserve = 4.0
     told = 0
-    while (said := asked.draw(Context(TRACE, SPAN), False)) == DRAWN:
-        assert asked.traced(said, True, False, spans)
+    while (said := asked.draw(Context(TRACE, SPAN), False, monotonic())) == DRAWN:
+        assert asked.traced(said, True, False, spans, monotonic())
         told += 1
     assert told == more
 
@@ -158,8 +161,8 @@ def test_what_was_not_drawn_for_want_of_room_is_not_passed_on_as_sampled() -> No
 
 def test_the_slowest_rate_tells_something() -> None:
     asked = teller(replace(TRACES, sample=1.0, spans_per_s=1e-6))
-    assert asked.traced(NOT_DRAWN, False, True, 12)
-    assert not asked.traced(NOT_DRAWN, False, True, 1), "for as long as it takes to make up for those"
+    assert asked.traced(NOT_DRAWN, False, True, 12, monotonic())
+    assert not asked.traced(NOT_DRAWN, False, True, 1, monotonic()), "for as long as it takes to make up for those"
     assert drawn(teller(replace(TRACES, sample=1.0, spans_per_s=1e-6)))
 
 
@@ -168,10 +171,10 @@ def test_room_is_kept_for_what_befell() -> None:
     asked = teller(replace(TRACES, sample=1.0, errors=True, spans_per_s=200.0), counted=counters)
     while drawn(asked):
         pass
-    assert not asked.traced(NOT_DRAWN, True, False, 2), "what a caller sampled is nothing special"
-    assert asked.traced(BEYOND, False, True, 2), "drawn in vain, then failed"
+    assert not asked.traced(NOT_DRAWN, True, False, 2, monotonic()), "what a caller sampled is nothing special"
+    assert asked.traced(BEYOND, False, True, 2, monotonic()), "drawn in vain, then failed"
     told = 1
-    while asked.traced(NOT_DRAWN, False, True, 2):
+    while asked.traced(NOT_DRAWN, False, True, 2, monotonic()):
         told += 1
     assert told >= 19, "a fifth of 200 spans, less than what was drawn last"
     assert counters[SPANS_BEYOND_RATE] == 6

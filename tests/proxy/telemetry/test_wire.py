@@ -15,6 +15,7 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 from understudy.proxy.telemetry.export import wire
 from understudy.proxy.telemetry.export.wire import Wire
+from understudy.proxy.telemetry.otlp import MOST_KEPT as KEPT_BY_KEY
 from understudy.proxy.telemetry.otlp import Key, Value, attribute
 from understudy.proxy.telemetry.records import StreamTimes
 from understudy.proxy.telemetry.spans import MOST_KEPT, SERVER
@@ -89,9 +90,19 @@ def test_numbers_of_every_size_and_texts_of_every_kind() -> None:
 @pytest.mark.parametrize("name", ["k", "client.address", "n" * 100])
 def test_an_attribute_whose_name_was_encoded_before_is_the_same(name: str) -> None:
     key = Key(name)
-    assert [key.text(each) for each in TEXTS] == [attribute(name, each) for each in TEXTS]
-    assert [key.count(each) for each in COUNTS] == [attribute(name, each) for each in COUNTS]
+    for _ in range(2):
+        for each in (text.encode(errors="replace") for text in TEXTS):
+            assert key.ahead(len(each)) + each == attribute(name, each.decode())
+        assert [key.count(each) for each in COUNTS] == [attribute(name, each) for each in COUNTS]
     assert [key.double(each) for each in (0.0, -1.5)] == [attribute(name, each) for each in (0.0, -1.5)]
+
+
+def test_what_a_key_keeps_is_bounded() -> None:
+    key = Key("k")
+    for number in range(3 * KEPT_BY_KEY):
+        assert key.ahead(number) + b"x" * number == attribute("k", "x" * number)
+        assert key.count(number) == attribute("k", number)
+        assert max(len(key._aheads), len(key._counts)) <= KEPT_BY_KEY
 
 
 def test_what_is_kept_is_bounded_and_changes_nothing() -> None:
