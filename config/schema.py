@@ -146,7 +146,7 @@ class TracesPart(Part, frozen=True):
     slow: Duration | None = None  # slower ones always
     over_p99: bool = False  # always those slower than the p99 of their live backend's last 30 to 60 seconds
     shadow: Literal["child", "link"] = "child"  # in the same trace, or in their own
-    rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 6000.0  # spans a second; those beyond are counted
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 5000.0  # spans a second; those beyond are counted
     headers: tuple[str, ...] = ()  # request fields that spans carry, by name; none otherwise
 
     @property

@@ -9,57 +9,84 @@ from __future__ import annotations
 import struct
 from typing import Final, TypeAlias
 
+from librt.strings import BytesWriter, write_f64_le
+from mypy_extensions import i64, u8
+
 Value: TypeAlias = str | bool | int | float | tuple[str, ...]
 """Of an attribute."""
 
 _SHORT: Final = tuple(bytes((number,)) for number in range(128))
-_MORE: Final = tuple(bytes((number | 128,)) for number in range(128))
 _DOUBLE: Final = struct.Struct("<cd").pack
-_ATTRIBUTE: Final = b"\x4a"  # the tag that a span's have
-MOST_KEPT: Final = 1024  # of each kind
+_ATTRIBUTE: Final = 0x4A  # the tag that a span's have
 
 
 class Key:
-    """An attribute of spans that is written again and again, behind its tag. Mutable state: what was written so far."""
+    """An attribute of spans that is written again and again: its name, of 100 bytes at most, is encoded once."""
 
-    __slots__ = ("_aheads", "_counts", "_head")
+    __slots__ = ("_head",)
 
     def __init__(self, name: str) -> None:
         self._head = text(b"\x0a", name) + b"\x12"
-        self._aheads: dict[int, bytes] = {}
-        self._counts: dict[int, bytes] = {}
 
-    def ahead(self, size: int) -> bytes:
-        """What stands before a value that is so many bytes of UTF-8."""
-        found = self._aheads.get(size)
-        if found is None:
-            value = b"\x0a" + length(size)
-            pair = self._head + length(len(value) + size) + value
-            found = _kept(self._aheads, size, _ATTRIBUTE + length(len(pair) + size) + pair)
-        return found
+    def write_text(self, out: BytesWriter, content: bytes) -> None:
+        """Write the attribute with this value, UTF-8, behind its tag."""
+        size: i64 = len(content)
+        value = 1 + _width(size) + size
+        out.append(_ATTRIBUTE)
+        write_length(out, len(self._head) + _width(value) + value)
+        out.write(self._head)
+        write_length(out, value)
+        out.append(0x0A)
+        write_length(out, size)
+        out.write(content)
 
-    def count(self, value: int) -> bytes:
-        """The whole of it, with a number that is not negative."""
-        found = self._counts.get(value)
-        if found is None:
-            found = _kept(self._counts, value, field(_ATTRIBUTE, field(self._head, b"\x18" + length(value))))
-        return found
+    def write_count(self, out: BytesWriter, number: i64) -> None:
+        """Likewise, with a number that is not negative."""
+        value = 1 + _width(number)
+        out.append(_ATTRIBUTE)
+        write_length(out, len(self._head) + 1 + value)
+        out.write(self._head)
+        write_length(out, value)
+        out.append(0x18)
+        write_length(out, number)
 
-    def double(self, value: float) -> bytes:
-        """Likewise."""
-        return field(_ATTRIBUTE, field(self._head, _DOUBLE(b"\x21", value)))
+    def write_double(self, out: BytesWriter, number: float) -> None:
+        """Likewise, with any number."""
+        out.append(_ATTRIBUTE)
+        write_length(out, len(self._head) + 10)
+        out.write(self._head)
+        out.append(9)
+        out.append(0x21)
+        write_f64_le(out, number)
 
 
-def _kept(known: dict[int, bytes], number: int, encoded: bytes) -> bytes:
-    if len(known) >= MOST_KEPT:
-        known.clear()
-    known[number] = encoded
-    return encoded
+def write_field(out: BytesWriter, tag: u8, content: bytes) -> None:
+    """Write a message, or bytes, behind a tag of one byte and their length."""
+    out.append(tag)
+    write_length(out, len(content))
+    out.write(content)
+
+
+def write_length(out: BytesWriter, number: i64) -> None:
+    """Write a varint."""
+    while number > 127:
+        out.append(u8(number & 127 | 128))  # what is no u8 would be appended as an object
+        number >>= 7
+    out.append(u8(number))
+
+
+def _width(number: i64) -> i64:
+    """Of a varint, bytes."""
+    width: i64 = 1
+    while number > 127:
+        number >>= 7
+        width += 1
+    return width
 
 
 def attribute(name: str, value: Value) -> bytes:
     """Any attribute of a span, behind its tag."""
-    return field(_ATTRIBUTE, pair(name, value))
+    return field(b"\x4a", pair(name, value))
 
 
 def pair(key: str, value: Value) -> bytes:
@@ -93,4 +120,11 @@ def field(tag: bytes, content: bytes) -> bytes:
 
 def length(number: int) -> bytes:
     """A varint."""
-    return _SHORT[number] if number < 128 else _MORE[number & 127] + length(number >> 7)
+    if number < 128:
+        return _SHORT[number]
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from librt.strings import BytesWriter
+
 from . import telling
 from .account import Account
 from .lines import line_of
@@ -31,7 +33,7 @@ class RecordSheet:
     dropped since the start: failures, lines, and exchanges with spans."""
 
     __slots__ = (
-        "_bytes", "_failures", "_lines", "_parts", "_spans", "_traced", "_writer", "dropped", "full", "row", "told",
+        "_encoded", "_failures", "_lines", "_spans", "_traced", "_writer", "dropped", "full", "row", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,9 +44,8 @@ class RecordSheet:
         self._writer: Spans | None = None  # of what was told last
         self._failures: list[FailedExchange] = []
         self._lines: list[Line] = []
-        self._parts: list[bytes] = []
-        self._spans = 0  # in the parts
-        self._bytes = 0  # of them
+        self._encoded = BytesWriter()
+        self._spans = 0  # encoded
         self._traced = 0  # exchanges that they are of
 
     def __len__(self) -> int:
@@ -77,38 +78,35 @@ class RecordSheet:
         """All that waits; it waits no more."""
         self._write()
         failures, lines = self._failures, self._lines
-        spans = SpanBatch(self._spans, self._bytes, self._parts) if self._parts else None
-        self._failures, self._lines, self._parts = [], [], []
-        self._spans = self._bytes = self._traced = 0
+        spans = SpanBatch(self._spans, self._encoded.getvalue()) if self._spans else None
+        self._failures, self._lines = [], []
+        self._encoded.truncate(0)
+        self._spans = self._traced = 0
         return failures, lines, spans
 
     def _write(self) -> None:
         writer = self._writer
         if writer is None:
             return
-        spans: list[bytes] = []
-        epoch_s = telling.epoch_s()
+        epoch_s, encoded = telling.epoch_s(), self._encoded
         for each in self.told:
-            made = len(spans)
+            before = len(encoded)
             try:
                 told = each if isinstance(each, ToldExchange) else telling.exchange(each, 0.0, epoch_s)
-                writer.add(told, spans)
+                count = writer.add(told, encoded)
                 if told.logged:
                     self._lines.append(line_of(told))
             except Exception:
                 log.exception("route %s: an exchange cannot be told of", _route(each))
                 self.dropped += 1
-                del spans[made:]
-            self._traced += len(spans) > made
+                encoded.truncate(before)
+                continue
+            self._spans += count
+            self._traced += count > 0
         self.told.clear()
-        if spans:
-            part = b"".join(spans)
-            self._parts.append(part)
-            self._spans += len(spans)
-            self._bytes += len(part)
 
     def _look(self) -> None:
-        if len(self) >= BATCH or self._bytes >= BATCH_BYTES:
+        if len(self) >= BATCH or len(self._encoded) >= BATCH_BYTES:
             self.full()
 
 

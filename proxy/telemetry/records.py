@@ -126,5 +126,4 @@ class SpanBatch(msgspec.Struct, array_like=True, gc=False):
     """Spans as otlp.py has them, behind each other."""
 
     count: int
-    size: int  # bytes
-    parts: list[bytes]
+    encoded: bytes

@@ -6,13 +6,15 @@ meanwhile. Most of a span is the same from one to the next (attributes.py), so i
 
 from __future__ import annotations
 
-import struct
 from binascii import unhexlify
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from librt.strings import BytesWriter, write_i64_le
+from mypy_extensions import i64, u8
+
 from .attributes import ERROR, Attributes, of_call, of_exchange, of_flag
-from .otlp import Key, attribute, field, length, pair, text
+from .otlp import Key, attribute, field, pair, text, write_field, write_length
 
 if TYPE_CHECKING:
     from ...config.snapshot import PathRewrite
@@ -39,31 +41,25 @@ _LATENCY_DELTA: Final = Key("understudy.pair.latency_delta_ms")
 _LATENCY_RATIO: Final = Key("understudy.pair.latency_ratio")
 _STATUS_MATCH: Final = {each: attribute("understudy.pair.status_match", each) for each in (False, True)}
 
-_SPAN: Final = b"\x12"  # tags, with the length where it is always the same
+_SPAN: Final = 0x12  # tags, with the length where it is always the same
 _TRACE_ID: Final = b"\x0a\x10"
 _SPAN_ID: Final = b"\x12\x08"
-_TRACE_STATE: Final = b"\x1a"
+_TRACE_STATE: Final = 0x1A
 _PARENT_ID: Final = b"\x22\x08"
 _NAME: Final = b"\x2a"
 _KIND: Final = b"\x30"
-_EVENT: Final = b"\x5a"
-_LINK: Final = b"\x6a"
+_START: Final = 0x39
+_END: Final = 0x41
+_EVENT: Final = 0x5A
+_AT: Final = 0x09  # of an event
+_LINK: Final = 0x6A
 _STATUS: Final = b"\x7a"
-_TIMES: Final = struct.Struct("<cQcQ").pack
-_TIME: Final = struct.Struct("<cQ").pack
-_START: Final = b"\x39"
-_END: Final = b"\x41"
-_AT: Final = b"\x09"  # of an event
-_HERE: Final = struct.pack("<I", 0x100)  # flags: whether the parent is remote is known, and it is not
-_REMOTE: Final = struct.pack("<I", 0x300)
+_HERE: Final = b"\x00\x01\x00\x00"  # flags: whether the parent is remote is known, and it is not
+_REMOTE: Final = b"\x00\x03\x00\x00"
 _OURS: Final = b"\x85\x01" + _HERE
 _CALLERS: Final = b"\x85\x01" + _REMOTE
 _FIRST_BYTE: Final = text(b"\x12", "understudy.first_byte")
 _LAST_BYTE: Final = text(b"\x12", "understudy.last_byte")
-_TO_FIRST: Final = field(_EVENT, _AT + bytes(8) + _FIRST_BYTE)[: -8 - len(_FIRST_BYTE)]  # up to its time
-_TO_LAST: Final = field(_EVENT, _AT + bytes(8) + _LAST_BYTE)[: -8 - len(_LAST_BYTE)]
-_BETWEEN: Final = _FIRST_BYTE + _TO_LAST
-_ALL_MOMENTS: Final = struct.Struct(f"<cQcQ{len(_TO_FIRST)}sQ{len(_BETWEEN)}sQ{len(_LAST_BYTE)}s").pack
 
 
 class Alike:
@@ -89,20 +85,28 @@ class Spans:
         self._kept: dict[tuple[object, ...], Alike] = {}
         self._events: dict[tuple[object, ...], bytes] = {}
 
-    def add(self, told: ToldExchange, spans: list[bytes]) -> None:
-        """Append the spans of an exchange, each behind its tag: none where it is not to be traced, that of a late copy
-        alone where live was told. Raises ValueError for ids that are none."""
+    def add(self, told: ToldExchange, out: BytesWriter) -> int:
+        """Write the spans of an exchange, each behind its tag: none where it is not to be traced, that of a late copy
+        alone where live was told. Return how many. Raises ValueError for ids that are none: what was written of it
+        then is no message."""
         if not told.traced:
-            return
-        method, began_ns = told.method if told.method in _KNOWN_METHODS else _OTHER, int(told.began_s * 1e9)
+            return 0
+        method = told.method if told.method in _KNOWN_METHODS else _OTHER
+        began_ns = i64(told.began_s * 1e9)
         trace_id, span_id = unhexlify(told.trace_id), unhexlify(told.span_id)
+        count = 0
         if told.live_told:
-            spans.append(self._server(told, method, began_ns, trace_id, span_id))
+            self._add_server(told, method, began_ns, trace_id, span_id, out)
+            count = 1
         for call in told.calls:
             if _is_told(told, call):
-                spans.append(self._client(told, call, method, began_ns, trace_id, span_id))
+                self._add_client(told, call, method, began_ns, trace_id, span_id, out)
+                count += 1
+        return count
 
-    def _server(self, told: ToldExchange, method: str, began_ns: int, trace_id: bytes, span_id: bytes) -> bytes:
+    def _add_server(
+        self, told: ToldExchange, method: str, began_ns: i64, trace_id: bytes, span_id: bytes, out: BytesWriter
+    ) -> None:
         answering, flags = _answering(told), told.flags
         first = flags[0] if flags else None
         key: tuple[object, ...] = (
@@ -117,38 +121,36 @@ class Spans:
             template = self._places.template(told.route)
             encoded = _encoded(SERVER, template, of_exchange(told, method, answering, template))
             alike = self._keep(key, Alike(encoded))
-        client, path = told.client.encode(), told.path
-        parts = [
-            b"", _TRACE_ID, trace_id, _SPAN_ID, span_id, alike.encoded, _REQUEST_BYTES.count(told.request_bytes),
-            _RESPONSE_BYTES.count(told.response_bytes), _CLIENT_ADDRESS.ahead(len(client)), client,
-            _REQUEST_ID.ahead(len(told.request_id)), told.request_id,
-        ]  # fmt: skip
-        if path:
-            parts += (_PATH.ahead(len(path)), path)
+        start = _begin(out)
+        ended_ns = began_ns + i64(told.total_ms * _NS_PER_MS)
+        first_ns: i64 = 0 if told.first_byte_ms is None else began_ns + i64(told.first_byte_ms * _NS_PER_MS)
+        _write_ids(out, trace_id, span_id, told.parent_id)
+        out.write(alike.encoded)
+        _CLIENT_ADDRESS.write_text(out, told.client.encode())
+        _REQUEST_BYTES.write_count(out, told.request_bytes)
+        _RESPONSE_BYTES.write_count(out, told.response_bytes)
+        _REQUEST_ID.write_text(out, told.request_id)
+        if told.path:
+            _PATH.write_text(out, told.path)
         if method == _OTHER:
-            _add_unknown_method(parts, told)
+            _write_unknown_method(out, told)
         for name, value in told.fields.items():
             if name in self._headers:
-                parts.append(attribute(f"http.request.header.{name}", (value,)))
+                out.write(attribute(f"http.request.header.{name}", (value,)))
         if told.trace_state:
-            parts.append(field(_TRACE_STATE, told.trace_state))
-        if told.parent_id:
-            parts += (_PARENT_ID, unhexlify(told.parent_id), _CALLERS)
-        else:
-            parts.append(_OURS)
+            write_field(out, _TRACE_STATE, told.trace_state)
         for flag in flags:
-            parts.append(_event(began_ns, self._evaluation(flag, told)))
-        ended_ns = began_ns + int(told.total_ms * _NS_PER_MS)
-        first_ns = 0 if told.first_byte_ms is None else began_ns + int(told.first_byte_ms * _NS_PER_MS)
-        parts.append(_moments(began_ns, ended_ns, first_ns, 0 if told.reason else ended_ns))
+            _write_event(out, began_ns, self._evaluation(flag, told))
+        _write_moments(out, began_ns, ended_ns, first_ns, 0 if told.reason else ended_ns)
         for call in told.calls:
             if call.role == "shadow" and not call.span_id and call.outcome != "pending":  # which may be sent yet
-                parts.append(_event(began_ns + int(call.start_ms * _NS_PER_MS), self._drop(call)))
-        return _span(parts)
+                _write_event(out, began_ns + i64(call.start_ms * _NS_PER_MS), self._drop(call))
+        _end(out, start)
 
-    def _client(
-        self, told: ToldExchange, call: ToldCall, method: str, began_ns: int, trace_id: bytes, span_id: bytes
-    ) -> bytes:
+    def _add_client(
+        self, told: ToldExchange, call: ToldCall, method: str, began_ns: i64, trace_id: bytes, span_id: bytes,
+        out: BytesWriter,
+    ) -> None:  # fmt: skip
         is_shadow = call.role == "shadow"
         key: tuple[object, ...] = (
             CLIENT, method, told.route, call.backend, call.version, call.endpoint, call.status, call.outcome,
@@ -157,32 +159,35 @@ class Spans:
         alike = self._kept.get(key)
         if alike is None:
             alike = self._keep(key, self._calls_alike(told, method, call))
-        parts = [
-            b"", _TRACE_ID, unhexlify(call.trace_id) if call.trace_id else trace_id, _SPAN_ID, unhexlify(call.span_id),
-            alike.encoded, _REQUEST_BYTES.count(call.request_bytes), _RESPONSE_BYTES.count(call.response_bytes),
-        ]  # fmt: skip
-        if alike.url:
-            path = told.path
-            if alike.rewrites:
-                path = _rewritten(path, alike.rewrites)
-            parts += (_URL.ahead(len(alike.url) + len(path)), alike.url, path)  # no query: it may hold what is secret
+        start = _begin(out)
+        start_ns, ended_ns = began_ns + i64(call.start_ms * _NS_PER_MS), began_ns + i64(call.end_ms * _NS_PER_MS)
+        first_ns: i64 = 0 if call.first_byte_ms is None else began_ns + i64(call.first_byte_ms * _NS_PER_MS)
+        out.write(_TRACE_ID)
+        out.write(unhexlify(call.trace_id) if call.trace_id else trace_id)
+        out.write(_SPAN_ID)
+        out.write(unhexlify(call.span_id))
+        out.write(alike.encoded)
+        _REQUEST_BYTES.write_count(out, call.request_bytes)
+        _RESPONSE_BYTES.write_count(out, call.response_bytes)
+        if alike.url:  # no query: it may hold what is secret
+            path = _rewritten(told.path, alike.rewrites) if alike.rewrites else told.path
+            _URL.write_text(out, alike.url + path)
         if method == _OTHER:
-            _add_unknown_method(parts, told)
+            _write_unknown_method(out, told)
         if call.stream is not None:
-            _add_stream(parts, call.stream)
+            _write_stream(out, call.stream)
         if call.pair is not None:
-            _add_pair(parts, call.pair)
+            _write_pair(out, call.pair)
         if call.trace_id:  # the one that caused it is linked
-            parts.append(field(_LINK, b"".join((_TRACE_ID, trace_id, _SPAN_ID, span_id, b"\x35", _HERE))))
+            write_field(out, _LINK, b"".join((_TRACE_ID, trace_id, _SPAN_ID, span_id, b"\x35", _HERE)))
         else:
-            parts += (_PARENT_ID, span_id)
+            out.write(_PARENT_ID)
+            out.write(span_id)
             if told.trace_state:
-                parts.append(field(_TRACE_STATE, told.trace_state))
-        start_ns, ended_ns = began_ns + int(call.start_ms * _NS_PER_MS), began_ns + int(call.end_ms * _NS_PER_MS)
-        first_ns = 0 if call.first_byte_ms is None else began_ns + int(call.first_byte_ms * _NS_PER_MS)
+                write_field(out, _TRACE_STATE, told.trace_state)
         last_ns = ended_ns if call.outcome == "complete" else 0
-        parts.append(_moments(start_ns, ended_ns if ended_ns > start_ns else start_ns, first_ns, last_ns))
-        return _span(parts)
+        _write_moments(out, start_ns, ended_ns if ended_ns > start_ns else start_ns, first_ns, last_ns)
+        _end(out, start)
 
     def _calls_alike(self, told: ToldExchange, method: str, call: ToldCall) -> Alike:
         address = self._places.address(call.endpoint) if call.endpoint else None
@@ -235,17 +240,60 @@ def _encoded(kind: int, target: str | None, attributes: Attributes) -> bytes:
     return b"".join(parts)
 
 
-def _span(parts: list[bytes]) -> bytes:
-    """Behind tag and length, for which the first part is left free."""
-    size = 0
-    for part in parts:
-        size += len(part)
-    parts[0] = _SPAN + length(size)
-    return b"".join(parts)
+def _begin(out: BytesWriter) -> i64:
+    """Write the tag of a span, and leave room for a length of two bytes; return where the span begins."""
+    out.append(_SPAN)
+    out.append(0)
+    out.append(0)
+    return len(out)
 
 
-def _event(time_ns: int, encoded: bytes) -> bytes:
-    return field(_EVENT, _TIME(_AT, time_ns) + encoded)
+def _end(out: BytesWriter, start: i64) -> None:
+    """Write its length there."""
+    size = len(out) - start
+    if 127 < size < 0x4000:
+        out[start - 2] = u8(size & 127 | 128)
+        out[start - 1] = u8(size >> 7)
+    else:  # rare: the longest paths
+        content = out.getvalue()[start:]
+        out.truncate(start - 2)
+        write_length(out, size)
+        out.write(content)
+
+
+def _write_ids(out: BytesWriter, trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
+    """Of a SERVER span, the last in hexadecimal digits."""
+    out.write(_TRACE_ID)
+    out.write(trace_id)
+    out.write(_SPAN_ID)
+    out.write(span_id)
+    if parent_id:
+        out.write(_PARENT_ID)
+        out.write(unhexlify(parent_id))
+        out.write(_CALLERS)
+    else:
+        out.write(_OURS)
+
+
+def _write_moments(out: BytesWriter, start_ns: i64, end_ns: i64, first_ns: i64, last_ns: i64) -> None:
+    """When a span began and ended, and as events when an answer's first and last byte came; 0 where it has none, and
+    the last byte only of a whole answer."""
+    out.append(_START)
+    write_i64_le(out, start_ns)
+    out.append(_END)
+    write_i64_le(out, end_ns)
+    if first_ns:
+        _write_event(out, first_ns, _FIRST_BYTE)
+    if last_ns:
+        _write_event(out, last_ns, _LAST_BYTE)
+
+
+def _write_event(out: BytesWriter, time_ns: i64, encoded: bytes) -> None:
+    out.append(_EVENT)
+    write_length(out, 9 + len(encoded))
+    out.append(_AT)
+    write_i64_le(out, time_ns)
+    out.write(encoded)
 
 
 def _is_told(told: ToldExchange, call: ToldCall) -> bool:
@@ -268,38 +316,25 @@ def _rewritten(path: bytes, rewrites: tuple[PathRewrite, ...]) -> bytes:
     return path.decode(errors="replace").encode()
 
 
-def _add_unknown_method(parts: list[bytes], told: ToldExchange) -> None:
+def _write_unknown_method(out: BytesWriter, told: ToldExchange) -> None:
     """One that is empty was refused before it could be read."""
     if told.method:
-        parts.append(attribute("http.request.method_original", told.method))
+        out.write(attribute("http.request.method_original", told.method))
 
 
-def _moments(start_ns: int, end_ns: int, first_ns: int, last_ns: int) -> bytes:
-    """When a span began and ended, and as events when an answer's first and last byte came; 0 where it has none, and
-    the last byte only of a whole answer."""
-    if first_ns and last_ns:
-        return _ALL_MOMENTS(_START, start_ns, _END, end_ns, _TO_FIRST, first_ns, _BETWEEN, last_ns, _LAST_BYTE)
-    found = _TIMES(_START, start_ns, _END, end_ns)
-    if first_ns:
-        found += _event(first_ns, _FIRST_BYTE)
-    if last_ns:
-        found += _event(last_ns, _LAST_BYTE)
-    return found
-
-
-def _add_stream(parts: list[bytes], stream: StreamTimes) -> None:
+def _write_stream(out: BytesWriter, stream: StreamTimes) -> None:
     """Seconds, as the conventions have it; they name the first, and offer no attribute for the others."""
     if stream.first_token_ms is not None:
-        parts.append(attribute("gen_ai.response.time_to_first_chunk", stream.first_token_ms / 1000))
+        out.write(attribute("gen_ai.response.time_to_first_chunk", stream.first_token_ms / 1000))
     if stream.per_chunk_ms is not None:
-        parts.append(attribute("understudy.stream.time_per_output_chunk", stream.per_chunk_ms / 1000))
-    parts.append(attribute("understudy.stream.chunks", stream.chunks))
+        out.write(attribute("understudy.stream.time_per_output_chunk", stream.per_chunk_ms / 1000))
+    out.write(attribute("understudy.stream.chunks", stream.chunks))
 
 
-def _add_pair(parts: list[bytes], pair: ToldPair) -> None:
+def _write_pair(out: BytesWriter, pair: ToldPair) -> None:
     if pair.latency_delta_ms is not None:
-        parts.append(_LATENCY_DELTA.double(pair.latency_delta_ms))
+        _LATENCY_DELTA.write_double(out, pair.latency_delta_ms)
     if pair.latency_ratio is not None:
-        parts.append(_LATENCY_RATIO.double(pair.latency_ratio))
+        _LATENCY_RATIO.write_double(out, pair.latency_ratio)
     if pair.status_match is not None:
-        parts.append(_STATUS_MATCH[pair.status_match])
+        out.write(_STATUS_MATCH[pair.status_match])

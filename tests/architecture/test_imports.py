@@ -15,7 +15,8 @@ MAY: dict[str, set[str]] = {
     "filters": {"msgspec", "re2", "xxhash", "understudy.filters"},
     "config": {"msgspec", "re2", "yaml", "watchfiles", "understudy.filters", "understudy.config"},
     "proxy": {
-        "aiohttp", "httptools", "msgspec", "opentelemetry", "redis", "uvloop", "watchfiles", "xxhash", "yaml",
+        "aiohttp", "httptools", "librt", "msgspec", "mypy_extensions", "opentelemetry", "redis", "uvloop",
+        "watchfiles", "xxhash", "yaml",
         "grpc", "requests", "urllib3",  # what the exporters of OpenTelemetry speak through
         "understudy.filters", "understudy.config", "understudy.proxy",
     },

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from librt.strings import BytesWriter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
@@ -60,11 +61,25 @@ def sent_of(request: bytes) -> list[Sent]:
 
 
 def encoded(spans: Spans, *records: ToldExchange) -> list[bytes]:
-    """What is made of these."""
-    found: list[bytes] = []
-    for record in records:
-        spans.add(record, found)
+    """What is made of these, one by one."""
+    out = BytesWriter()
+    count = sum(spans.add(record, out) for record in records)
+    found = list(_split(out.getvalue()))
+    assert len(found) == count
     return found
+
+
+def _split(encoded: bytes) -> Iterator[bytes]:
+    """Spans, each behind its tag and length."""
+    start = 0
+    while start < len(encoded):
+        size, at = encoded[start + 1], start + 2
+        if size > 127:
+            size, at = size & 127 | encoded[at] << 7, at + 1
+            if size > 0x3FFF:
+                size, at = size & 0x3FFF | encoded[at] << 14, at + 1
+        yield encoded[start : at + size]
+        start = at + size
 
 
 def read(spans: Iterable[bytes]) -> list[Span]:

@@ -46,7 +46,7 @@ class SpanSender(Sender[list[bytes]]):
         with self._changed:
             self._waiting.append(_Waiting(time.monotonic(), spans))
             self._items += spans.count
-            self._bytes += spans.size
+            self._bytes += len(spans.encoded)
             while self._waiting and (self._abandoned or self._bytes > MOST_BYTES):
                 lost += self._oldest().count
             if len(self._waiting) == 1 or self._items >= MOST_SPANS_AT_ONCE:  # the thread knows when the first is due
@@ -67,8 +67,8 @@ class SpanSender(Sender[list[bytes]]):
         while self._waiting and items < MOST_SPANS_AT_ONCE and size < MOST_BYTES_AT_ONCE:
             each = self._oldest()
             items += each.count
-            size += each.size
-            batch += each.parts
+            size += len(each.encoded)
+            batch.append(each.encoded)
         return Load(batch, items, until_s)
 
     def _is_due(self, now_s: float) -> bool:
@@ -80,7 +80,7 @@ class SpanSender(Sender[list[bytes]]):
     def _oldest(self) -> SpanBatch:
         spans = self._waiting.popleft().spans
         self._items -= spans.count
-        self._bytes -= spans.size
+        self._bytes -= len(spans.encoded)
         return spans
 
     def _drop_waiting(self) -> int:

@@ -31,7 +31,7 @@ def spans_in(sheet: RecordSheet) -> list[Span]:
     _, _, batch = sheet.take()
     if batch is None:
         return []
-    found = read(batch.parts)
+    found = read([batch.encoded])
     assert len(found) == batch.count
     return found
 
@@ -52,7 +52,7 @@ def test_each_exchange_becomes_what_it_is_told_for_and_nothing_else(writer: Span
     assert batch is not None
     assert failures == [FAILED]
     assert [(line.request_id, bool(line.trace_id)) for line in lines] == [("b", False), ("c", True)]
-    assert ids(read(batch.parts)) == ["a", "c"]
+    assert ids(read([batch.encoded])) == ["a", "c"]
     assert batch.count == 2 * EACH + 1, "and the late copy's"
     assert sheet.take() == ([], [], None)
     assert len(sheet) == sheet.dropped == 0
@@ -89,7 +89,7 @@ def test_a_batch_is_handed_over_by_its_number_or_its_bytes(writer: Spans) -> Non
     sheet.tell(told_exchange(path=LONG, calls=[told_call(role="shadow", span_id="1" * 16)] * 7), writer)
     _, _, batch = sheet.take()
     assert batch is not None
-    assert ROW * batch.size < BATCH_BYTES, "so that a batch is of some 128 KiB at most"
+    assert ROW * len(batch.encoded) < BATCH_BYTES, "so that a batch is of some 128 KiB at most"
 
 
 def test_failures_are_handed_over_too() -> None:

@@ -75,7 +75,7 @@ def losses() -> Losses:
 def batch(exchanges: int = 1, request_id: str = "r1") -> SpanBatch:
     """What a worker hands over of so many."""
     spans = encoded(spans_by(document()), *[told_exchange(request_id=request_id)] * exchanges)
-    return SpanBatch(len(spans), sum(map(len, spans)), spans)
+    return SpanBatch(len(spans), b"".join(spans))
 
 
 def span_sender(losses: Losses, make: Callable[[], Callable[[bytes], Outcome]]) -> SpanSender:
@@ -110,7 +110,9 @@ def test_what_waits_leaves_together(backend: Backend, losses: Losses, sender: Sp
     assert sender.health.warning() == ""
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MOST_SPANS_AT_ONCE", 6), ("MOST_BYTES_AT_ONCE", 2 * batch().size)])
+@pytest.mark.parametrize(
+    ("bound", "value"), [("MOST_SPANS_AT_ONCE", 6), ("MOST_BYTES_AT_ONCE", 2 * len(batch().encoded))]
+)
 def test_one_request_is_bounded(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
@@ -129,7 +131,7 @@ def test_one_request_is_bounded(
 def test_what_waits_is_bounded_and_the_oldest_make_room(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(senders, "MOST_BYTES", 4 * batch().size)
+    monkeypatch.setattr(senders, "MOST_BYTES", 4 * len(batch().encoded))
     backend.held.clear()
     sender.offer(batch())
     backend.was_asked()

@@ -207,7 +207,7 @@ def test_nothing_is_told_without_a_place_to_tell_it_to() -> None:
 
 
 def test_what_is_written_is_what_is_told() -> None:
-    assert compiled(otlp={}) == Telemetry(traces=True, sample=0.05, errors=True, spans_per_s=3000.0)
+    assert compiled(otlp={}) == Telemetry(traces=True, sample=0.05, errors=True, spans_per_s=2500.0)
     written = {
         "sample": 0.2,
         "errors": False,

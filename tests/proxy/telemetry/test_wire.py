@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from librt.strings import BytesWriter
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
@@ -15,7 +17,6 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 from understudy.proxy.telemetry.export import wire
 from understudy.proxy.telemetry.export.wire import Wire
-from understudy.proxy.telemetry.otlp import MOST_KEPT as KEPT_BY_KEY
 from understudy.proxy.telemetry.otlp import Key, Value, attribute
 from understudy.proxy.telemetry.records import StreamTimes
 from understudy.proxy.telemetry.spans import MOST_KEPT, SERVER
@@ -87,22 +88,22 @@ def test_numbers_of_every_size_and_texts_of_every_kind() -> None:
     assert [value_of(each.value) for each in sent.attributes] == expected
 
 
+def written(write: Callable[..., None], *args: object) -> bytes:
+    out = BytesWriter()
+    write(out, *args)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("name", ["k", "client.address", "n" * 100])
 def test_an_attribute_whose_name_was_encoded_before_is_the_same(name: str) -> None:
     key = Key(name)
-    for _ in range(2):
-        for each in (text.encode(errors="replace") for text in TEXTS):
-            assert key.ahead(len(each)) + each == attribute(name, each.decode())
-        assert [key.count(each) for each in COUNTS] == [attribute(name, each) for each in COUNTS]
-    assert [key.double(each) for each in (0.0, -1.5)] == [attribute(name, each) for each in (0.0, -1.5)]
-
-
-def test_what_a_key_keeps_is_bounded() -> None:
-    key = Key("k")
-    for number in range(3 * KEPT_BY_KEY):
-        assert key.ahead(number) + b"x" * number == attribute("k", "x" * number)
-        assert key.count(number) == attribute("k", number)
-        assert max(len(key._aheads), len(key._counts)) <= KEPT_BY_KEY
+    for each in TEXTS:
+        value = each.encode(errors="replace")
+        assert written(key.write_text, value) == attribute(name, value.decode())
+    for number in COUNTS:
+        assert written(key.write_count, number) == attribute(name, number)
+    for number in (0.0, -1.5):
+        assert written(key.write_double, number) == attribute(name, number)
 
 
 def test_what_is_kept_is_bounded_and_changes_nothing() -> None:
