@@ -1,12 +1,12 @@
 """Every trace exported: what it does to latency, while the collector answers and while it hangs, and what is lost.
 
-The plain route, so that an exchange is two spans. Latency at half of the peak of the one that traces everything: the
-same process with and without telemetry, in turns, by reloads (two processes of the same program differ by more than
-what is looked for); and one whose collector never answers beside one whose collector does. All of it on one core, and
-then with control on the other one, so that the worker is seen alone. Load and backends come before control and the
-collector there. Exports come in bursts, so a p99 is that of all the requests of all turns, save those that met a core
-which stood still. At that rate control is told of a part (`traces.rate`), and so latency is looked at once more at the
-rate at which every exchange is told and exported.
+The plain route, so that an exchange is two spans. Latency at half load, the constant rate at which a worker without
+telemetry has half of its core to do: the same process with and without telemetry, in turns, by reloads (two processes
+of the same program differ by more than what is looked for); and one whose collector never answers beside one whose
+collector does. All of it on one core, and then with control on the other one, so that the worker is seen alone. Load
+and backends come before control and the collector there. Exports come in bursts, so a p99 is that of all the requests
+of all turns, save those that met a core which stood still or had gone to somebody else. At that rate control is told of
+a part (`traces.rate`), and so latency is looked at once more at the rate at which every exchange is told and exported.
 Capacity: a constant rate of 5,000 spans a second must arrive whole; of what the proxy can take at its peak, whatever
 does not arrive must be counted.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import usage
-from .figures import median, percentile, pooled_ratio
+from .figures import percentile, pooled_ratio
 from .lab import Lab
 from .peers import plain_count, start_variants
 from .processes import coming_first
@@ -46,7 +46,9 @@ SETTLE_S = 1.2  # after a reload
 RELOAD_S = 5.0
 RELOAD_LOOKS = 100
 PERCENTS = (50, 99)
-PEAKS = 3  # one alone may be half of the next
+FIRST_RATE = 6000.0
+MOST_RATE = 30_000.0
+TRIES = 4
 LOOKS = 3  # at the backend, each counted by it: two within a measurement, one behind it
 
 
@@ -59,8 +61,8 @@ def exported(lab: Lab, name: str) -> None:
         collector, hung = start_collector(lab, stack), start_collector(lab, stack, "hung")
         traced = start(lab, stack, "understudy", ALL, partial(with_traces, variants, collector.port, 1.0))
         stuck = start(lab, stack, "understudy", HUNG, partial(with_traces, variants, hung.port, 1.0))
-        rate = median(_peak(lab, traced, counts) for _ in range(PEAKS)) / 2
         switch = _Switch(lab, traced)
+        rate = _half_load(lab, name, traced, switch)
         _with_and_without(lab, name, traced, switch, rate)
         _side_by_side(lab, name, stuck, traced, rate)
         _move_control(traced, lab.cores.load)
@@ -145,6 +147,20 @@ def _move_control(subject: Subject, core: int) -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
+def _half_load(lab: Lab, name: str, subject: Subject, switch: _Switch) -> float:
+    """Requests a second. Half of the peak of a closed loop is another rate: there requests wait for each other, which
+    makes each of them cheaper, and the load's core may be busier than the subject's."""
+    switch.turn(False)
+    rate = FIRST_RATE
+    with lab.awake():
+        for _ in range(TRIES):  # a request costs less, the more there are
+            _turn(lab, name, subject, rate, UNTRACED)
+            rate = min(MOST_RATE, rate * 0.5 / lab.figures[name][UNTRACED]["busy_share"][-1])
+    switch.turn(True)
+    lab.figures[name].pop(UNTRACED)
+    return rate
+
+
 def _peak(lab: Lab, subject: Subject, counts: Counts) -> float:
     load = Load(PLAIN_PATH, CONNECTIONS, REQUEST_BODY, answer_size=probe(subject))
     times = {"warmup_s": lab.options.warmup_s, "seconds": lab.options.seconds}
@@ -157,6 +173,9 @@ def _turn(lab: Lab, name: str, subject: Subject, rate: float, label: str) -> lis
     assert subject.child is not None
     seconds = min(TURN_S, lab.options.seconds)
     args = (subject.ports.plain, rate, seconds, WARMUP_S, CONNECTIONS, "samples")
+    control = subject.child.popen.pid
+    (worker,) = (pid for pid in subject.pids() if pid != control)
+    lab.standstills.attend(worker, [control])
     before_s = usage.cpu_ns(subject.pids()) / 1e9
     with lab.watched(subject) as disturbance, coming_first():
         result = lab.generate("openloop", *args, limit_s=seconds + WARMUP_S + GRACE_S)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from bench.loopback.hiccups import LATE_NS, Standstills, watching
+from bench.loopback.processes import running
 
 MS = 1_000_000
 
@@ -47,3 +49,23 @@ def test_a_watcher_that_was_stopped_tells_when_and_for_how_long(tmp_path: Path) 
         told = len(standstills.late)
         assert not standstills.during(began - 90 * MS, began - 80 * MS)
         assert len(standstills.late) == told  # what was told once is not told again
+
+
+def test_whoever_keeps_the_subject_waiting_is_noticed_unless_it_is_one_of_its_own(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    busy = [sys.executable, "-c", "while True: pass"]
+    with (
+        watching([core], tmp_path) as standstills,
+        running("subject", busy, core, tmp_path) as subject,
+        running("other", busy, core, tmp_path) as other,
+    ):
+        if not standstills.watchers:
+            pytest.skip("real-time priority is refused here")
+        for own in ([], [other.popen.pid]):
+            standstills.attend(subject.popen.pid, own)
+            standstills.during(0, 1)  # what came before is known
+            before = len(standstills.late)
+            subject.pause(0.5)
+            standstills.during(0, 1)
+            waited_ns = sum(late for _, late in standstills.late[before:])
+            assert (waited_ns > 150 * MS) == (not own), "half of the time is the other's"
