@@ -25,7 +25,8 @@ class Channel:
     """One end. Mutable state: frames not yet taken by the socket, bytes received that are not yet a whole frame, how
     many are missing for it, descriptors received.
 
-    `on_frame` is called with each payload, `on_close` once: the peer has gone, or broke the framing.
+    `on_frame` is called with each payload, which it must not keep, and `on_close` once: the peer has gone, or broke the
+    framing.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Channel:
         self._on_close = on_close
         self._unsent: deque[tuple[memoryview, int | None]] = deque()  # with descriptors of our own
         self._unsent_bytes = 0
+        self._buffer = bytearray(READ_BYTES)
         self._received: list[bytes] = []
         self._missing = 4  # bytes, of the head of a frame or of all of it
         self._descriptors: deque[int] = deque()
@@ -146,28 +148,31 @@ class Channel:
     def _readable(self) -> None:
         for _ in range(READS_PER_TURN):
             try:
-                data, ancillary, _, _ = self._sock.recvmsg(READ_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+                size, ancillary, _, _ = self._sock.recvmsg_into(
+                    [self._buffer], ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                )
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                data, ancillary = b"", []
+                size, ancillary = 0, []
             for level, kind, rights in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     self._descriptors.extend(array.array("i", rights))
-            if not data:
+            if not size:
                 self.close()
                 return
-            self._deliver(data)
-            if not self._open or len(data) < READ_BYTES:  # if more has come meanwhile, the loop says so
+            self._deliver(memoryview(self._buffer)[:size])
+            if not self._open or size < READ_BYTES:  # if more has come meanwhile, the loop says so
                 return
 
-    def _deliver(self, data: bytes) -> None:
-        """Hand the payloads of whole frames over, as views: a copy is new memory, whose pages cost more than it."""
-        self._received.append(data)
+    def _deliver(self, data: memoryview) -> None:
+        """Hand the payloads of whole frames over, as views of what is read into again: a copy is new memory, whose
+        pages cost more than it."""
         self._missing -= len(data)
         if self._missing > 0:
+            self._received.append(bytes(data))
             return
-        received = memoryview(data if len(self._received) == 1 else b"".join(self._received))
+        received = memoryview(b"".join((*self._received, data))) if self._received else data
         start, self._missing = 0, 4
         try:
             while self._open and len(received) - start >= 4:

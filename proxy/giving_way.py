@@ -1,14 +1,19 @@
 """Control gives way to its workers, so that what it does for telemetry delays no request where both share a core.
 
 Niceness belongs to a thread on Linux (sched(7)), and a process inherits that of the thread that starts it: workers are
-started by a thread that keeps the program's own, since nobody may take back what he gave away.
+started by a thread that keeps the program's own, since nobody may take back what he gave away. Niceness says who gets
+how much. Who comes first is a matter of turns: a worker that wakes takes the core at once only from whoever has longer
+turns than it (EEVDF), so workers have the shortest that there are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
+import platform
+import struct
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
@@ -18,6 +23,9 @@ from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
 NICER_BY: Final = 13  # a twentieth of a core that workers could use whole
+TURN_NS: Final = 100_000  # the shortest
+_SCHED_ATTR: Final = struct.Struct("=IIQiIQQQ")  # size, policy, flags, nice, priority; runtime, deadline, period
+_SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274, "riscv64": 274}  # the system call's number
 PIECE_S: Final = 0.001
 """So long control works at something large before whatever else waits for its loop, or for the core, gets a turn."""
 
@@ -107,6 +115,19 @@ def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a process that gives way to nobody. Blocks until it has begun. Raises OSError, as `Popen` does."""
 
     def begin() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(argv, **options)
+        process = subprocess.Popen(argv, **options)
+        _have_short_turns(process.pid)
+        return process
 
     return _starter.submit(begin).result()
+
+
+def _have_short_turns(pid: int) -> None:
+    """Ask for turns of `TURN_NS` for a process (sched_setattr(2); since Linux 6.12 its runtime is that of a turn, where
+    no policy was chosen). Where that is refused or not known, nothing changes."""
+    number = _SCHED_SETATTR.get(platform.machine())
+    if number is None or os.sched_getscheduler(pid) != os.SCHED_OTHER:
+        return
+    nice = os.getpriority(os.PRIO_PROCESS, pid)
+    wished = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, TURN_NS, 0, 0)
+    ctypes.CDLL(None).syscall(number, pid, wished, 0)

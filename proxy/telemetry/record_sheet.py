@@ -17,13 +17,12 @@ from .told import ToldExchange
 
 log = logging.getLogger(__name__)
 
+BATCH: Final = 128
+"""Of so many exchanges spans and lines are made one after the other, since the first takes several times as long as the
+next ones; and a worker hands over so many at once, so that control wakes once for them."""
 ROW: Final = 4
-"""So many exchanges are made spans and lines of at once: the first takes three times as long as the next ones, and
-requests wait meanwhile."""
-BATCH: Final = 64
-"""A worker hands over when of so many exchanges there is something: control wakes for them once."""
-BATCH_BYTES: Final = 64 << 10
-"""Or of so many bytes of spans: more at once would be new memory each time, and its pages cost more than the rest."""
+"""So many of them in a turn of the loop, which is one of their own: what is done in the turn of a request is done
+before its answer leaves, and between two turns requests are served."""
 MOST_WAITING: Final = 1000
 """Past it what comes is dropped and counted."""
 
@@ -33,14 +32,17 @@ class RecordSheet:
     dropped since the start: failures, lines, and exchanges with spans."""
 
     __slots__ = (
-        "_encoded", "_failures", "_lines", "_spans", "_traced", "_writer", "dropped", "full", "row", "told",
+        "_due", "_encoded", "_failures", "_lines", "_spans", "_traced", "_writer", "batch", "dropped", "full", "soon",
+        "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.dropped = 0
         self.full: Callable[[], None] = _nobody  # called when a batch is together
-        self.row = ROW
+        self.soon: Callable[[Callable[[], None]], object] = _at_once  # has something called in a turn of its own
+        self.batch = BATCH
         self.told: list[Account | ToldExchange] = []
+        self._due = False  # they will soon be made something of
         self._writer: Spans | None = None  # of what was told last
         self._failures: list[FailedExchange] = []
         self._lines: list[Line] = []
@@ -58,7 +60,8 @@ class RecordSheet:
             self.dropped += 1
         else:
             self._failures.append(failure)
-            self._look()
+            if len(self._failures) >= BATCH:
+                self.full()
 
     def tell(self, told: Account | ToldExchange, writer: Spans) -> None:
         """Likewise the exchange's spans, which this one makes, and its line of the access log. An account is one that
@@ -67,16 +70,16 @@ class RecordSheet:
             self.dropped += 1
             return
         if writer is not self._writer:
-            self._write()
+            self._write(len(self.told))
             self._writer = writer
         self.told.append(told)
-        if len(self.told) >= self.row:
-            self._write()
-            self._look()
+        if len(self.told) >= self.batch and not self._due:
+            self._due = True
+            self.soon(self._make)
 
     def take(self) -> tuple[list[FailedExchange], list[Line], SpanBatch | None]:
         """All that waits; it waits no more."""
-        self._write()
+        self._write(len(self.told))
         failures, lines = self._failures, self._lines
         spans = SpanBatch(self._spans, self._encoded.getvalue()) if self._spans else None
         self._failures, self._lines = [], []
@@ -84,16 +87,25 @@ class RecordSheet:
         self._spans = self._traced = 0
         return failures, lines, spans
 
-    def _write(self) -> None:
+    def _make(self) -> None:
+        """A row of them, and soon the next one; what has come meanwhile is of the next batch."""
+        self._write(ROW)
+        self._due = len(self.told) >= ROW
+        if self._due:
+            self.soon(self._make)
+        else:
+            self.full()
+
+    def _write(self, count: int) -> None:
         writer = self._writer
         if writer is None:
             return
         epoch_s, encoded = telling.epoch_s(), self._encoded
-        for each in self.told:
+        for each in self.told[:count]:
             before = len(encoded)
             try:
                 told = each if isinstance(each, ToldExchange) else telling.exchange(each, 0.0, epoch_s)
-                count = writer.add(told, encoded)
+                spans = writer.add(told, encoded)
                 if told.logged:
                     self._lines.append(line_of(told))
             except Exception:
@@ -101,13 +113,9 @@ class RecordSheet:
                 self.dropped += 1
                 encoded.truncate(before)
                 continue
-            self._spans += count
-            self._traced += count > 0
-        self.told.clear()
-
-    def _look(self) -> None:
-        if len(self) >= BATCH or len(self._encoded) >= BATCH_BYTES:
-            self.full()
+            self._spans += spans
+            self._traced += spans > 0
+        del self.told[:count]
 
 
 def _route(told: Account | ToldExchange) -> str:
@@ -116,3 +124,7 @@ def _route(told: Account | ToldExchange) -> str:
 
 def _nobody() -> None:
     """Nobody takes a batch before its time."""
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    work()

@@ -34,7 +34,7 @@ class Told:
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
-        proxy.plane.stats.records.row = MANY  # so that they stay as they were told
+        proxy.plane.stats.records.batch = MANY  # so that they stay as they were told
         self.exchanges: list[ToldExchange] = []
 
     def take(self) -> list[ToldExchange]:

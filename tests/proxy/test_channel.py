@@ -26,7 +26,7 @@ class End:
         self.channel = Channel(asyncio.get_running_loop(), sock, self._on_frame, self.closed.set)
 
     def _on_frame(self, payload: bytes) -> None:
-        self.frames.append(payload)
+        self.frames.append(bytes(payload))
         self.arrived.set()
 
     async def wait_frames(self, count: int) -> list[bytes]:

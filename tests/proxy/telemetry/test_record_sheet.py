@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from understudy.proxy import messages
-from understudy.proxy.telemetry.record_sheet import BATCH, BATCH_BYTES, MOST_WAITING, ROW, RecordSheet
+from understudy.proxy.channel import MAX_FRAME_BYTES
+from understudy.proxy.telemetry.record_sheet import BATCH, MOST_WAITING, ROW, RecordSheet
 from understudy.proxy.telemetry.records import FailedExchange
 from understudy.proxy.telemetry.spans import Spans
 
@@ -68,28 +70,28 @@ def test_control_understands_all_of_it(writer: Spans) -> None:
     assert messages.decode_notice(messages.encode(notice)) == notice
 
 
-def test_spans_are_made_some_at_a_time_and_of_what_is_left_when_it_is_taken(writer: Spans) -> None:
-    sheet = RecordSheet()
-    for number in range(ROW + 1):
+def test_spans_are_made_of_a_batch_in_rows_each_in_a_turn_of_its_own_and_then_handed_over(writer: Spans) -> None:
+    sheet, turns, handed = RecordSheet(), list[Callable[[], None]](), list[int]()
+    sheet.soon, sheet.full = turns.append, lambda: handed.append(len(sheet))
+    for number in range(BATCH + ROW - 1):
+        assert bool(turns) == (number >= BATCH), "nothing is done in the turns of requests"
         sheet.tell(told_exchange(request_id=f"r{number}"), writer)
-        assert len(sheet.told) == (number + 1) % ROW
-        assert len(sheet) == number + 1
-    assert ids(spans_in(sheet)) == [f"r{number}" for number in range(ROW + 1)]
+    left = len(sheet.told)
+    while turns:
+        assert not handed and len(turns) == 1
+        turns.pop()()
+        assert len(sheet.told) == (left := left - ROW)
+    assert (left, handed) == (ROW - 1, [BATCH + ROW - 1]), "what came meanwhile is of the next batch"
+    assert ids(spans_in(sheet)) == [f"r{number}" for number in range(BATCH + ROW - 1)]
 
 
-def test_a_batch_is_handed_over_by_its_number_or_its_bytes(writer: Spans) -> None:
-    for path, before in (("/", BATCH), (LONG, BATCH // 2)):
-        sheet, handed = RecordSheet(), list[int]()
-        sheet.full = lambda sheet=sheet, handed=handed: handed.append(len(spans_in(sheet)))  # type: ignore[misc]
-        for _ in range(BATCH):
-            sheet.tell(told_exchange(path=path), writer)
-        assert handed
-        assert handed[0] <= EACH * before
-    sheet = RecordSheet()
-    sheet.tell(told_exchange(path=LONG, calls=[told_call(role="shadow", span_id="1" * 16)] * 7), writer)
-    _, _, batch = sheet.take()
-    assert batch is not None
-    assert ROW * len(batch.encoded) < BATCH_BYTES, "so that a batch is of some 128 KiB at most"
+def test_the_largest_batch_is_far_from_what_a_frame_may_hold(writer: Spans) -> None:
+    sheet, handed = RecordSheet(), list[int]()
+    sheet.full = lambda: handed.append(len(messages.encode(messages.Records(*sheet.take()))))
+    calls = [told_call(role="shadow", span_id="1" * 16)] * 7
+    for _ in range(BATCH):
+        sheet.tell(told_exchange(path=LONG, calls=calls), writer)
+    assert 0 < handed[0] < MAX_FRAME_BYTES / 16
 
 
 def test_failures_are_handed_over_too() -> None:
