@@ -64,7 +64,9 @@ class SpanSender(Sender[list[bytes]]):
         until_s = self._waiting[0].since_s + KEEP_S
         batch: list[bytes] = []
         items = size = 0
-        while self._waiting and items < MOST_SPANS_AT_ONCE and size < MOST_BYTES_AT_ONCE:
+        while self._waiting and items < MOST_SPANS_AT_ONCE:
+            if batch and size + len(self._waiting[0].spans.encoded) > MOST_BYTES_AT_ONCE:
+                break
             each = self._oldest()
             items += each.count
             size += len(each.encoded)

@@ -111,7 +111,12 @@ def test_what_waits_leaves_together(backend: Backend, losses: Losses, sender: Sp
 
 
 @pytest.mark.parametrize(
-    ("bound", "value"), [("MOST_SPANS_AT_ONCE", 6), ("MOST_BYTES_AT_ONCE", 2 * len(batch().encoded))]
+    ("bound", "value"),
+    [
+        ("MOST_SPANS_AT_ONCE", 6),
+        ("MOST_BYTES_AT_ONCE", 2 * len(batch().encoded)),
+        ("MOST_BYTES_AT_ONCE", 3 * len(batch().encoded) - 1),  # it is never passed
+    ],
 )
 def test_one_request_is_bounded(
     backend: Backend, losses: Losses, sender: SpanSender, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
