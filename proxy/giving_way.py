@@ -126,8 +126,10 @@ def _have_short_turns(pid: int) -> None:
     """Ask for turns of `TURN_NS` for a process (sched_setattr(2); since Linux 6.12 its runtime is that of a turn, where
     no policy was chosen). Where that is refused or not known, nothing changes."""
     number = _SCHED_SETATTR.get(platform.machine())
-    if number is None or os.sched_getscheduler(pid) != os.SCHED_OTHER:
+    if number is None:
         return
-    nice = os.getpriority(os.PRIO_PROCESS, pid)
-    wished = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, TURN_NS, 0, 0)
-    ctypes.CDLL(None).syscall(number, pid, wished, 0)
+    with suppress(OSError):
+        if os.sched_getscheduler(pid) == os.SCHED_OTHER:
+            nice = os.getpriority(os.PRIO_PROCESS, pid)
+            wished = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, TURN_NS, 0, 0)
+            ctypes.CDLL(None).syscall(number, pid, wished, 0)

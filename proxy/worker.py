@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from typing import Any, assert_never, cast
 
 import uvloop
@@ -46,9 +47,8 @@ class Worker:
         self._next: Snapshot | None = None
         self._dropped_told = 0
         self._frame = bytearray()  # used again and again: the pages of new memory cost more than what is put there
-        self._offering = False
         self._stats.records.soon = loop.call_soon
-        self._stats.records.full = self._offer_soon
+        self._stats.records.full = partial(loop.call_soon, self._offer_records)  # a hand-over is no request's turn
         self._stats.pairs.full = self._offer_records
         self._grace_s = 25.0
         self._listening: dict[str, socket.socket] = {}
@@ -162,15 +162,8 @@ class Worker:
         if not self._channel.congested:
             self._send_in_turns(self._stats.changed(), self._plane.gauges(), lag_s)
 
-    def _offer_soon(self) -> None:
-        """In a turn of its own: what is done in the turn of a request is done before its answer leaves."""
-        if not self._offering:
-            self._offering = True
-            self._loop.call_soon(self._offer_records)
-
     def _offer_records(self) -> None:
         """Every second, and a few at a time as they come about: no hand-over holds this loop or control's for long."""
-        self._offering = False
         records, sheet = self._stats.records, self._stats.pairs
         waiting, pairs = len(records), sheet.take()
         told = records.take()

@@ -51,7 +51,7 @@ def warm(plane: DataPlane, pool: BackendPool) -> ClientConnection:
     return connection
 
 
-async def main(name: str, count: int = 100_000, traces: str = "off", rate: str = "6000") -> None:
+async def main(name: str, count: int = 100_000, traces: str = "off", rate: str = "5000") -> None:
     """Run `count` exchanges of users who come and go."""
     backends = {
         each: {"endpoints": [f"http://127.0.0.1:{port}"], "version": each, "keep_alive": "1h"}

@@ -38,7 +38,7 @@ class RecordSheet:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self.full: Callable[[], None] = _nobody  # called when a batch is together
+        self.full: Callable[[], object] = _nobody  # called when a batch is together
         self.soon: Callable[[Callable[[], None]], object] = _at_once  # has something called in a turn of its own
         self.batch = BATCH
         self.told: list[Account | ToldExchange] = []

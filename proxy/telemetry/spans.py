@@ -124,8 +124,14 @@ class Spans:
         start = _begin(out)
         ended_ns = began_ns + i64(told.total_ms * _NS_PER_MS)
         first_ns: i64 = 0 if told.first_byte_ms is None else began_ns + i64(told.first_byte_ms * _NS_PER_MS)
-        _write_ids(out, trace_id, span_id, told.parent_id)
+        _write_ids(out, trace_id, span_id)
         out.write(alike.encoded)
+        if told.parent_id:
+            out.write(_PARENT_ID)
+            out.write(unhexlify(told.parent_id))
+            out.write(_CALLERS)
+        else:
+            out.write(_OURS)
         _CLIENT_ADDRESS.write_text(out, told.client.encode())
         _REQUEST_BYTES.write_count(out, told.request_bytes)
         _RESPONSE_BYTES.write_count(out, told.response_bytes)
@@ -162,10 +168,7 @@ class Spans:
         start = _begin(out)
         start_ns, ended_ns = began_ns + i64(call.start_ms * _NS_PER_MS), began_ns + i64(call.end_ms * _NS_PER_MS)
         first_ns: i64 = 0 if call.first_byte_ms is None else began_ns + i64(call.first_byte_ms * _NS_PER_MS)
-        out.write(_TRACE_ID)
-        out.write(unhexlify(call.trace_id) if call.trace_id else trace_id)
-        out.write(_SPAN_ID)
-        out.write(unhexlify(call.span_id))
+        _write_ids(out, unhexlify(call.trace_id) if call.trace_id else trace_id, unhexlify(call.span_id))
         out.write(alike.encoded)
         _REQUEST_BYTES.write_count(out, call.request_bytes)
         _RESPONSE_BYTES.write_count(out, call.response_bytes)
@@ -230,7 +233,8 @@ class Spans:
 def _encoded(kind: int, target: str | None, attributes: Attributes) -> bytes:
     """Kind, attributes, status, and the name: the method and its target."""
     method, error = attributes["http.request.method"], attributes.get(ERROR)
-    name = f"{'HTTP' if method == _OTHER else method} {target or ''}".rstrip()
+    known = "HTTP" if method == _OTHER else str(method)
+    name = f"{known} {target}" if target else known
     parts = [text(_NAME, name), _KIND, bytes((kind,)), *[attribute(*each) for each in attributes.items()]]
     if error is None:
         parts.append(field(_STATUS, b""))
@@ -261,18 +265,11 @@ def _end(out: BytesWriter, start: i64) -> None:
         out.write(content)
 
 
-def _write_ids(out: BytesWriter, trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
-    """Of a SERVER span, the last in hexadecimal digits."""
+def _write_ids(out: BytesWriter, trace_id: bytes, span_id: bytes) -> None:
     out.write(_TRACE_ID)
     out.write(trace_id)
     out.write(_SPAN_ID)
     out.write(span_id)
-    if parent_id:
-        out.write(_PARENT_ID)
-        out.write(unhexlify(parent_id))
-        out.write(_CALLERS)
-    else:
-        out.write(_OURS)
 
 
 def _write_moments(out: BytesWriter, start_ns: i64, end_ns: i64, first_ns: i64, last_ns: i64) -> None:
